@@ -1,0 +1,40 @@
+"""opsbot: what a tool file may import. Names load on first use, so that `opsbot --help` stays instant (ADR 0003)."""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "opsbot.domain": (
+        "CommandResult",
+        "HealthCheck",
+        "Host",
+        "HostOutcome",
+        "Impact",
+        "LogLine",
+        "Result",
+        "ServerFacts",
+        "Table",
+        "UnitFacts",
+    ),
+    "opsbot.errors": (
+        "BadArguments",
+        "CommandFailed",
+        "CommandTimedOut",
+        "HostUnreachable",
+        "OutcomeUnknown",
+        "ToolError",
+        "UnknownHost",
+    ),
+    "opsbot.tooling": ("Context", "Unit", "tool"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'opsbot' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,1 @@
+"""Service managers: systemd and supervisord behind the same words."""

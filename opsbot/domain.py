@@ -1,0 +1,589 @@
+"""The words of opsbot: frozen data, no behaviour beyond derived facts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from opsbot.errors import CommandFailed
+
+# A value as JSON knows it.
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+class Risk(StrEnum):
+    """What a tool may do to a host; configuration can raise it, never lower it."""
+
+    READ = "read"
+    CHANGE = "change"
+    DANGER = "danger"
+
+
+# --- people and places -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person, identified by ids of the chat service, never by display names."""
+
+    team_id: str
+    user_id: str
+    groups: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """`team/user`: the canonical person id used in records."""
+        return f"{self.team_id}/{self.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a conversation happens: one thread of one channel. `thread_id` is "" at a channel's top level."""
+
+    team_id: str
+    channel_id: str
+    thread_id: str = ""
+    direct: bool = False
+
+    @property
+    def key(self) -> str:
+        """The conversation id: `team/channel/thread`."""
+        return f"{self.team_id}/{self.channel_id}/{self.thread_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """A message the chat service accepted; enough to edit it."""
+
+    channel_id: str
+    message_id: str
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+class ServiceManager(StrEnum):
+    """What starts and stops services on a host."""
+
+    SYSTEMD = "systemd"
+    SUPERVISORD = "supervisord"
+
+
+class Connection(StrEnum):
+    """How a host is reached."""
+
+    SSH = "ssh"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A check made from the bot's machine. Exactly one of `url` (GET answers 2xx/3xx) and `tcp` (host:port accepts)."""
+
+    url: str = ""
+    tcp: str = ""
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A managed host as the inventory describes it. Equal by value; `name` is unique in an inventory."""
+
+    name: str
+    connection: Connection = Connection.SSH
+    address: str = ""
+    port: int = 22
+    user: str = ""
+    key_file: str = ""
+    host_key: str = ""
+    environment: str = "default"
+    groups: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    health: Mapping[str, HealthCheck] = field(default_factory=dict, hash=False)
+    service_manager: ServiceManager = ServiceManager.SYSTEMD
+    service_command: tuple[str, ...] = ()
+    sudo: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command on a host produced; the text is decoded with replacement and capped in bytes."""
+
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: str
+    stderr: str = ""
+    truncated: bool = False
+    duration_s: float = 0.0
+
+    def check(self) -> "CommandResult":
+        """Return self, or raise CommandFailed with the first words of stderr."""
+        if self.exit_status != 0:
+            said = (self.stderr or self.stdout).strip()[:300] or "it said nothing"
+            raise CommandFailed(f"`{self.argv[0]}` ended with status {self.exit_status}: {said}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One mounted file system."""
+
+    mount: str
+    size_bytes: int
+    used_bytes: int
+    inodes: int | None = None
+    inodes_used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """How a machine is doing, the same facts whether read by SSH or by psutil. None means "unknown"."""
+
+    hostname: str
+    os: str
+    kernel: str
+    cpus: int
+    load: tuple[float, float, float]
+    cpu_percent: float | None
+    memory_total_bytes: int
+    memory_available_bytes: int
+    swap_total_bytes: int
+    swap_used_bytes: int
+    disks: tuple[Disk, ...]
+    uptime_s: float
+    boot_id: str
+    failed_units: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """A service as its manager sees it. None means "unknown" or "not applicable"."""
+
+    unit: str
+    description: str = ""
+    load_state: str = ""
+    active_state: str = ""
+    sub_state: str = ""
+    result: str = ""
+    main_pid: int | None = None
+    exit_status: int | None = None
+    restarts: int | None = None
+    active_since: datetime | None = None
+    memory_bytes: int | None = None
+    tasks: int | None = None
+    # Identifies one run of the unit: systemd's InvocationID, or boot id + pid + start tick elsewhere.
+    invocation_id: str = ""
+    triggered_by: tuple[str, ...] = ()
+    required_by: tuple[str, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return self.load_state == "loaded"
+
+    @property
+    def active(self) -> bool:
+        return self.active_state == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One journal line. `at` is aware UTC, None if the source has no time."""
+
+    at: datetime | None
+    text: str
+    source: str = ""
+    priority: int | None = None
+
+
+# --- conversation ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call as the model sent it; `arguments` is the raw, unparsed JSON text."""
+
+    call_id: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model call."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What a person wrote."""
+
+    text: str
+    actor: Actor
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """A complete reply of the model (or, with `by_code`, a text of opsbot's own that closes a turn).
+
+    `opaque` is what the wire adapter wants back next time (encrypted reasoning items), as JSON text.
+    """
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+    opaque: str = ""
+    by_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The one result of a call: JSON text for the model."""
+
+    call_id: str
+    content: str
+    failed: bool = False
+
+
+Message: TypeAlias = UserMessage | AssistantMessage | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One thread with its history since the last reset; `version` counts the changes ever made (0 = new)."""
+
+    place: Place
+    messages: tuple[Message, ...] = ()
+    version: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.place.key
+
+    @property
+    def open_calls(self) -> tuple[ToolCall, ...]:
+        """Calls that have no result yet, oldest first."""
+        done = {m.call_id for m in self.messages if isinstance(m, ToolResult)}
+        return tuple(
+            call
+            for message in self.messages
+            if isinstance(message, AssistantMessage)
+            for call in message.calls
+            if call.call_id not in done
+        )
+
+
+# --- actions and approvals -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A validated intent: exactly this tool, these arguments, these hosts (sorted, non-empty for host tools).
+
+    `arguments` holds only JSON values and no host parameter.
+    """
+
+    tool: str
+    arguments: Mapping[str, Json]
+    hosts: tuple[str, ...]
+
+
+class Verdict(StrEnum):
+    """The policy's answer."""
+
+    ALLOW = "allow"
+    NEED_APPROVAL = "need_approval"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What policy decided, with the rule that decided. `needed` approvals from people matching `approvers`."""
+
+    verdict: Verdict
+    rule: str
+    reason: str = ""
+    needed: int = 0
+    approver_users: frozenset[str] = frozenset()
+    approver_groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What an action would hit on one host, collected by code.
+
+    `facts` are for the card, in order; a fact that could not be read is "unknown".
+    `fingerprint` identifies the target's present state: if it differs at execution, the target drifted.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+
+class Result(StrEnum):
+    """How an action on one host ended, as the host says."""
+
+    DONE = "done"  # changed and verified
+    FAILED = "failed"  # changed, but not well afterwards; or the command was refused
+    NOT_DONE = "not_done"  # verified: nothing changed
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutcome:
+    """The verified end of an action on one host. `evidence` is an excerpt (journal lines), untrusted text."""
+
+    host: str
+    result: Result
+    summary: str
+    evidence: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+class ApprovalState(StrEnum):
+    """pending → approved | denied | expired | stale; approved → executing | expired | stale;
+    executing → done | failed | unknown | stale | expired; unknown → done | failed (reconciled)."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    STALE = "stale"
+    EXECUTING = "executing"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def final(self) -> bool:
+        return self not in (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One person's counted click."""
+
+    actor: Actor
+    approve: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The durable record of one proposed action, from proposal to outcome.
+
+    `call_id` is "" when a command (not the model) proposed it. `digest` is the hex SHA-256 over the canonical
+    JSON of everything an approver agrees to (see `approvals.digest`). `version` is bumped by every change.
+    """
+
+    id: str
+    conversation_id: str
+    place: Place
+    call_id: str
+    requester: Actor
+    action: Action
+    tool_sha256: str
+    reason: str
+    rule: str
+    needed: int
+    approver_users: frozenset[str]
+    approver_groups: frozenset[str]
+    impacts: Mapping[str, Impact]
+    created_at: datetime
+    expires_at: datetime
+    digest: str
+    state: ApprovalState = ApprovalState.PENDING
+    reviews: tuple[Review, ...] = ()
+    outcomes: tuple[HostOutcome, ...] = ()
+    note: str = ""
+    decided_at: datetime | None = None
+    version: int = 1
+
+
+# --- what comes in ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A person wrote to the bot (mention, thread reply, DM); `text` is plain, without the bot's mention."""
+
+    place: Place
+    actor: Actor
+    text: str
+    message_id: str
+    addressed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCommand:
+    """A slash command, or `!words` in a thread (then `place.thread_id` is set and `reply_to` is "")."""
+
+    place: Place
+    actor: Actor
+    text: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingDecision:
+    """A click on an approval card. `verb`: approve, deny or plan."""
+
+    place: Place
+    actor: Actor
+    approval_id: str
+    verb: str
+    message_id: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingStop:
+    """Somebody pressed Stop on a running turn."""
+
+    place: Place
+    actor: Actor
+
+
+Incoming: TypeAlias = IncomingMessage | IncomingCommand | IncomingDecision | IncomingStop
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """An accepted event, not yet handled."""
+
+    id: str
+    event: Incoming
+    received_at: datetime
+    attempts: int = 0
+
+
+# --- what goes out ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows for people; every cell is plain text."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Markdown of the model's, or plain words of opsbot's own (then `trusted`). Never a card's facts."""
+
+    markdown: str
+    trusted: bool = False
+    footer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to a command, by code: a sentence, tables, preformatted blocks, and errors per host."""
+
+    text: str
+    tables: tuple[Table, ...] = ()
+    blocks: tuple[tuple[str, str], ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of progress. `state`: running, done or failed."""
+
+    title: str
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The approval card: everything on it comes from the record and the clock."""
+
+    approval: Approval
+    steps: tuple[Step, ...] = ()
+
+
+Content: TypeAlias = Text | Report | Card
+
+
+class OutboxState(StrEnum):
+    """Where an outgoing message stands."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A message to deliver once. `key` is unique and travels with it, so a re-send can be recognised."""
+
+    key: str
+    place: Place
+    content: Content
+    state: OutboxState = OutboxState.WAITING
+    ref: MessageRef | None = None
+
+
+# --- audit -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A fact to record, before it is chained. `kind` is a stable dotted name: `approval.decided`."""
+
+    kind: str
+    at: datetime
+    actor: str = ""
+    conversation_id: str = ""
+    approval_id: str = ""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A chained fact: `hash` covers `seq`, `prev` and the entry."""
+
+    seq: int
+    prev: str
+    entry: AuditEntry
+    hash: str
+
+
+# --- turn ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The model gave its answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """The turn waits for people; these approvals are open."""
+
+    approval_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A person or a limit ended the turn; `text` says what was established."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The model could not answer; `text` says why and what works meanwhile."""
+
+    text: str
+
+
+Outcome: TypeAlias = Answered | NeedsApproval | Stopped | GaveUp

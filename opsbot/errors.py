@@ -1,0 +1,132 @@
+"""Every error opsbot raises on purpose, sorted by who must act.
+
+OpsbotError                  text is safe to show to the person named below
+├── ConfigError              the operator: the process does not start; all faults at once
+│   └── ToolDefinitionError  the author of a tool file
+├── ToolError                the model, or whoever typed the command
+│   ├── BadArguments         arguments do not fit the tool, its schema or the host's allow-list
+│   ├── UnknownHost          not in the inventory; carries near misses
+│   ├── CommandFailed        the command ran and ended with a non-zero status
+│   ├── CommandTimedOut      the total deadline passed; whether it ran to the end is not known
+│   ├── HostUnreachable      no connection could be made, so nothing ran
+│   └── OutcomeUnknown       a connection was lost after the command was sent
+├── ApprovalError            the clicker, privately
+│   ├── NotAllowed
+│   ├── AlreadyDecided
+│   ├── Expired
+│   └── Stale
+├── ModelError               the asker
+│   ├── ModelUnavailable     down, slow, rate limited, refused the key
+│   ├── ModelMisbehaved      unfinished or unreadable answer
+│   └── BudgetSpent          a limit of this turn or day is used up
+├── StoreError               the operator: the database cannot be used
+│   └── Conflict             the row moved on since it was read; read again, or stop
+└── ChatError                the chat service refused or cannot be reached
+
+Anything else is a bug: caught once at the service boundary, logged with its
+traceback and an id; the person sees only the id.
+"""
+
+from collections.abc import Sequence
+
+
+class OpsbotError(Exception):
+    """Base of all errors whose text is safe to show."""
+
+
+class ConfigError(OpsbotError):
+    """The configuration cannot be used; `faults` lists every problem found, one per line."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults: tuple[str, ...] = faults
+
+
+class ToolDefinitionError(ConfigError):
+    """A tool file is broken; each fault names file, line and remedy."""
+
+
+class ToolError(OpsbotError):
+    """A tool call failed in a way the model can read and react to."""
+
+
+class BadArguments(ToolError):
+    """The arguments do not fit; nothing was run."""
+
+
+class UnknownHost(BadArguments):
+    """No host or group of that name is in the inventory."""
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        hint = f" Did you mean {' or '.join(near)}?" if near else " `hosts` lists the names."
+        super().__init__(f"No host or group named {name!r} in the inventory.{hint}")
+        self.name = name
+        self.near: tuple[str, ...] = tuple(near)
+
+
+class CommandFailed(ToolError):
+    """The command ran to its end with a non-zero exit status."""
+
+
+class CommandTimedOut(ToolError):
+    """The total deadline passed before the command ended."""
+
+
+class HostUnreachable(ToolError):
+    """No usable connection to the host; the command was never sent."""
+
+
+class OutcomeUnknown(ToolError):
+    """The command was sent and no exit status came back: it may or may not have run."""
+
+
+class ApprovalError(OpsbotError):
+    """A click that does not count, with the reason."""
+
+
+class NotAllowed(ApprovalError):
+    """This person may not decide this approval."""
+
+
+class AlreadyDecided(ApprovalError):
+    """Somebody decided before."""
+
+
+class Expired(ApprovalError):
+    """The approval is past its expiry."""
+
+
+class Stale(ApprovalError):
+    """What was approved is no longer what would run."""
+
+
+class ModelError(OpsbotError):
+    """The model could not answer."""
+
+
+class ModelUnavailable(ModelError):
+    """The model's service is down, slow, rate limited or refuses us; `retry_after_s` if it said when."""
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class ModelMisbehaved(ModelError):
+    """The model's answer is unfinished or unreadable; nothing in it is used."""
+
+
+class BudgetSpent(ModelError):
+    """A limit on rounds, calls, tokens or time is used up."""
+
+
+class StoreError(OpsbotError):
+    """The database cannot be read or written."""
+
+
+class Conflict(StoreError):
+    """Somebody else changed the row since it was read."""
+
+
+class ChatError(OpsbotError):
+    """The chat service refused a call or cannot be reached."""

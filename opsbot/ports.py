@@ -1,0 +1,409 @@
+"""What the core asks of the world, in its own words; each adapter implements one of these."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    AuditRecord,
+    CommandResult,
+    Content,
+    Conversation,
+    Host,
+    InboxItem,
+    Incoming,
+    Json,
+    LogLine,
+    Message,
+    MessageRef,
+    OutboxItem,
+    Place,
+    ServerFacts,
+    ToolCall,
+    UnitFacts,
+    Usage,
+)
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it; `schema` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to the model. `prefix_key` is stable per workspace and prompt (cache), `asker` an opaque hash."""
+
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    max_output_tokens: int = 2000
+    prefix_key: str = ""
+    asker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The wire really said that the answer is complete. `reason`: stop, tool_calls, length or content_filter.
+
+    `opaque`: what the adapter wants back with this message next time.
+    """
+
+    reason: str
+    opaque: str = ""
+
+
+ModelEvent: TypeAlias = TextDelta | ToolCall | Usage | Done
+
+
+class ChatModel(Protocol):
+    """A language model, or something that stands in for one."""
+
+    @property
+    def name(self) -> str:
+        """What people are told answers them, e.g. `gpt-6-luna` or `no model (keyless)`."""
+        ...
+
+    def reply(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Stream one reply. A reply is usable only if it ended with `Done`.
+
+        Raises:
+            ModelUnavailable: the service is down, slow, rate limited, or refuses us.
+            ModelMisbehaved: the answer was cut, is unreadable, or breaks the protocol.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+# --- the chat service ------------------------------------------------------------------------------------------------
+
+
+class LiveText(Protocol):
+    """An answer while it is being written. Safe to call often: updates are coalesced and paced."""
+
+    async def show(self, markdown: str) -> None:
+        """Show the whole text so far (not a delta)."""
+        ...
+
+    async def finish(self, content: Content) -> MessageRef:
+        """Replace the draft by the final content and return where it stands."""
+        ...
+
+
+class Chat(Protocol):
+    """Where people talk to the bot."""
+
+    async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
+        """Post a message; `key` travels with it invisibly. Raises ChatError when it was not accepted."""
+        ...
+
+    async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
+        """Replace a message's content; pending edits of one message are coalesced."""
+        ...
+
+    async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
+        """Answer one person privately. `reply_to` is the handle that came with the command or click, if any."""
+        ...
+
+    async def status(self, place: Place, text: str) -> None:
+        """Show that the bot is at work ("" ends it). Never raises."""
+        ...
+
+    async def live(self, place: Place, *, key: str, asker: Actor) -> LiveText:
+        """Begin an answer that appears while it is written."""
+        ...
+
+    async def find(self, place: Place, key: str) -> MessageRef | None:
+        """Look for a message posted earlier with `key` among the place's recent messages."""
+        ...
+
+
+class Directory(Protocol):
+    """Who people are: user groups of the chat service, cached by the adapter, failing closed."""
+
+    async def groups_of(self, actor: Actor) -> frozenset[str]:
+        """Return ids of the groups (among those configuration names) that `actor` is in.
+
+        Raises:
+            ChatError: the service cannot be asked and nothing fresh is cached; the caller must refuse.
+        """
+        ...
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+class Shell(Protocol):
+    """Runs commands on one kind of connection; blocking, called from worker threads."""
+
+    def run(
+        self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
+    ) -> CommandResult:
+        """Run one command (an argument vector; quoting is done here) to its end.
+
+        Never retried once sent. Both streams are read; each is capped at `max_bytes`.
+
+        Raises:
+            HostUnreachable: no connection, so nothing ran.
+            CommandTimedOut: the total deadline passed.
+            OutcomeUnknown: the connection was lost before an exit status came.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Machines(Protocol):
+    """All managed hosts behind one face: picks the connection and the service manager of each."""
+
+    def run(
+        self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
+    ) -> CommandResult:
+        """As `Shell.run`."""
+        ...
+
+    def facts(self, host: Host, *, timeout_s: float) -> ServerFacts:
+        """Look at the machine: one round trip."""
+        ...
+
+    def services(self, host: Host) -> "Services":
+        """Return the host's service manager."""
+        ...
+
+    def healthy(self, host: Host, unit: str) -> str | None:
+        """Run the unit's health check. None: no check configured. "": it passed. Else: why it failed."""
+        ...
+
+
+class Services(Protocol):
+    """A service manager on one host: systemd or supervisord, the same words for both."""
+
+    def show(self, unit: str, *, timeout_s: float) -> UnitFacts:
+        """Read a unit. A missing unit is `load_state="not-found"`, not an error."""
+        ...
+
+    def units(self, *, timeout_s: float) -> tuple[UnitFacts, ...]:
+        """List the services that run, failed, or may be touched."""
+        ...
+
+    def logs(self, unit: str, *, lines: int, since: str = "", timeout_s: float) -> tuple[LogLine, ...]:
+        """Read the newest `lines` (1 to 500) log lines, oldest first; `since` as journalctl takes it."""
+        ...
+
+    def restart(self, unit: str, *, timeout_s: float) -> CommandResult:
+        """Restart a unit, once. A non-zero exit status is returned, not raised."""
+        ...
+
+    def connections(self, unit: UnitFacts, *, timeout_s: float) -> str:
+        """Say what listens and who is connected, in a few words, or "unknown"."""
+        ...
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+class Inbox(Protocol):
+    """Events, written before they are acknowledged; each is handled once."""
+
+    async def accept(self, keys: Sequence[str], event: Incoming, at: datetime) -> str | None:
+        """Store the event unless one of its dedupe keys is known; return its new id, or None for a duplicate."""
+        ...
+
+    async def waiting(self) -> tuple[InboxItem, ...]:
+        """Events accepted and not finished, oldest first."""
+        ...
+
+    async def finish(self, item_id: str) -> None:
+        """Mark an event as handled."""
+        ...
+
+
+class Conversations(Protocol):
+    """Histories, append-only, with optimistic versions."""
+
+    async def load(self, place: Place) -> Conversation:
+        """Return the conversation; an unknown one is empty with version 0."""
+        ...
+
+    async def append(
+        self, conversation: Conversation, messages: Sequence[Message], *, needs_turn: bool
+    ) -> Conversation:
+        """Append and return the new state.
+
+        Raises:
+            Conflict: the stored version is not `conversation.version`.
+        """
+        ...
+
+    async def needing_turn(self) -> tuple[Place, ...]:
+        """Places whose conversation was last saved with `needs_turn`."""
+        ...
+
+    async def reset(self, conversation: Conversation) -> Conversation:
+        """Forget the history (kept in the database, no longer loaded). Raises Conflict."""
+        ...
+
+
+class Approvals(Protocol):
+    """Approval records, changed only by compare-and-swap."""
+
+    async def add(self, approval: Approval, entry: AuditEntry) -> Approval:
+        """Insert with its audit record in one transaction.
+
+        For the same conversation and non-empty call id the stored approval is returned instead.
+        """
+        ...
+
+    async def get(self, approval_id: str) -> Approval | None:
+        """Return the record. An id prefix of at least 4 characters that fits exactly one is enough."""
+        ...
+
+    async def change(
+        self, approval: Approval, *, expected: tuple[ApprovalState, int], entries: Sequence[AuditEntry]
+    ) -> Approval:
+        """Write `approval` with its audit records if stored (state, version) are as expected; bump the version.
+
+        Raises:
+            Conflict: they are not.
+        """
+        ...
+
+    async def in_state(self, *states: ApprovalState) -> tuple[Approval, ...]:
+        """All approvals in these states, oldest first."""
+        ...
+
+    async def of_conversation(self, conversation_id: str) -> tuple[Approval, ...]:
+        """All approvals of a conversation, oldest first."""
+        ...
+
+
+class Operations(Protocol):
+    """The write-ahead journal of effects: one row per approval and host, inserted before the command is sent."""
+
+    async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
+        """Insert the row, with its audit record, if the stored approval is executing and equal in digest.
+
+        False: the row exists already, so the command was or may have been sent. Synced to disk on return.
+
+        Raises:
+            Conflict: the approval is not executing, or its digest differs.
+        """
+        ...
+
+    async def started(self, approval_id: str) -> frozenset[str]:
+        """Hosts of this approval whose row exists."""
+        ...
+
+
+class Outbox(Protocol):
+    """Messages to deliver once."""
+
+    async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
+        """Store a message to send; for a known key update the content and return the stored row (see its `ref`)."""
+        ...
+
+    async def sent(self, key: str, ref: MessageRef) -> None:
+        """Record where it stands."""
+        ...
+
+    async def waiting(self) -> tuple[OutboxItem, ...]:
+        """Messages never confirmed as sent, oldest first."""
+        ...
+
+    async def get(self, key: str) -> OutboxItem | None:
+        """Return one row."""
+        ...
+
+
+class AuditLog(Protocol):
+    """The hash chain."""
+
+    async def append(self, entry: AuditEntry) -> AuditRecord:
+        """Chain and store one record, synced. Raises StoreError when it cannot be written."""
+        ...
+
+    async def read(self, *, after: int = 0, limit: int = 1000) -> tuple[AuditRecord, ...]:
+        """Return records with seq > after, in order."""
+        ...
+
+
+class Store(Protocol):
+    """One database."""
+
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def conversations(self) -> Conversations: ...
+    @property
+    def approvals(self) -> Approvals: ...
+    @property
+    def operations(self) -> Operations: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def audit(self) -> AuditLog: ...
+
+    async def close(self) -> None:
+        """Close the database."""
+        ...
+
+
+# --- the core, as chat adapters see it -------------------------------------------------------------------------------
+
+
+class Handler(Protocol):
+    """Takes events in. Implemented by the service."""
+
+    async def accept(self, keys: Sequence[str], event: Incoming) -> bool:
+        """Write the event to the inbox and start its handling in the background; False for a duplicate.
+
+        Raises:
+            StoreError: it could not be written; the caller must not acknowledge it.
+        """
+        ...
+
+    async def knows(self, place: Place) -> bool:
+        """Whether a conversation exists at this place, so that thread replies without a mention are for us."""
+        ...
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Wall and monotonic time."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never going back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...

@@ -1,0 +1,248 @@
+"""The @tool decorator, and the Context through which a tool reaches hosts. Standard library only."""
+
+import hashlib
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from opsbot.domain import CommandResult, Host, HostOutcome, Impact, LogLine, Risk, ServerFacts, Table, UnitFacts
+from opsbot.errors import CommandTimedOut, ToolDefinitionError
+from opsbot.ports import Machines
+
+
+class Unit(str):
+    """A service name in a tool's signature; arrives in the canonical form of the host's service manager.
+
+    For a tool with a risk above `read`, the name is also in the host's list of units that may be touched.
+    """
+
+    __slots__ = ()
+
+
+class Context:
+    """What a tool may do: look at hosts and run commands on them, all within one deadline."""
+
+    def __init__(
+        self,
+        machines: Machines,
+        *,
+        timeout_s: float,
+        hosts: Sequence[Host] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._machines = machines
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._deadline = monotonic() + timeout_s
+        self.hosts: tuple[Host, ...] = tuple(hosts)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left. Raises CommandTimedOut when there are none."""
+        left = self._deadline - self._monotonic()
+        if left <= 0:
+            raise CommandTimedOut("The tool's time is used up.")
+        return left
+
+    def run(self, host: Host, *argv: str, max_bytes: int = 65536, stdin: str = "") -> CommandResult:
+        """Run one command on the host: an argument vector, never a shell line."""
+        return self._machines.run(host, argv, timeout_s=self.remaining_s, max_bytes=max_bytes, stdin=stdin)
+
+    def facts(self, host: Host) -> ServerFacts:
+        """Load, CPU, memory, swap, disks, inodes, uptime and failed units, in one round trip."""
+        return self._machines.facts(host, timeout_s=self.remaining_s)
+
+    def show(self, host: Host, unit: str) -> UnitFacts:
+        """Read one service."""
+        return self._machines.services(host).show(unit, timeout_s=self.remaining_s)
+
+    def units(self, host: Host) -> tuple[UnitFacts, ...]:
+        """List services."""
+        return self._machines.services(host).units(timeout_s=self.remaining_s)
+
+    def logs(self, host: Host, unit: str, *, lines: int = 50, since: str = "") -> tuple[LogLine, ...]:
+        """Read a service's newest log lines, oldest first."""
+        return self._machines.services(host).logs(unit, lines=lines, since=since, timeout_s=self.remaining_s)
+
+    def restart(self, host: Host, unit: str) -> CommandResult:
+        """Restart a service, once."""
+        return self._machines.services(host).restart(unit, timeout_s=self.remaining_s)
+
+    def connections(self, host: Host, unit: UnitFacts) -> str:
+        """Say what the service listens on and who is connected, or "unknown"."""
+        return self._machines.services(host).connections(unit, timeout_s=self.remaining_s)
+
+    def healthy(self, host: Host, unit: str) -> str | None:
+        """Run the service's health check: None if there is none, "" if it passed, else why it failed."""
+        return self._machines.healthy(host, unit)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the deadline."""
+        self._sleep(min(seconds, self.remaining_s))
+
+
+ImpactFunction = Callable[..., Impact]
+VerifyFunction = Callable[..., HostOutcome]
+TableFunction = Callable[[Mapping[str, Any]], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a tool as the model sees it."""
+
+    name: str
+    annotation: Any
+    description: str
+    required: bool
+    default: Any = None
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the annotation is `Unit`, alone or in a union."""
+        return self.annotation is Unit or Unit in get_args(self.annotation)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool, complete. `function(ctx, [host,] **arguments)` is blocking and runs in a worker thread.
+
+    With a `host` parameter the core calls it once per host, in parallel, and collects results and errors.
+    `impact(ctx, host, **arguments) -> Impact` and `verify(ctx, host, before: Impact, **arguments) -> HostOutcome`
+    are required for a tool that writes. `table({host: result}) -> Table` shows results to people.
+    """
+
+    name: str
+    description: str
+    risk: Risk
+    timeout_s: float
+    function: Callable[..., object]
+    parameters: tuple[Parameter, ...]
+    takes_host: bool
+    impact: ImpactFunction | None = None
+    verify: VerifyFunction | None = None
+    table: TableFunction | None = None
+    source_file: str = ""
+    source_line: int = 0
+    sha256: str = field(default="", compare=False)
+
+
+def tool(
+    *,
+    risk: str,
+    timeout_s: float = 20.0,
+    impact: ImpactFunction | None = None,
+    verify: VerifyFunction | None = None,
+    table: TableFunction | None = None,
+) -> Callable[[Callable[..., object]], Tool]:
+    """Turn a typed, documented function into a Tool.
+
+    Args:
+        risk: `read`, `change` (one approval by default) or `danger`.
+        timeout_s: Total seconds one call on one host may take, 1 to 600.
+        impact: Collects what the action would hit; required unless risk is `read`.
+        verify: Judges from the host what the action did; required unless risk is `read`.
+        table: Shows `{host: result}` to people.
+
+    Raises:
+        ToolDefinitionError: naming file, line and remedy.
+    """
+
+    def decorate(function: Callable[..., object]) -> Tool:
+        return _build(function, risk=risk, timeout_s=timeout_s, impact=impact, verify=verify, table=table)
+
+    return decorate
+
+
+def _build(
+    function: Callable[..., object],
+    *,
+    risk: str,
+    timeout_s: float,
+    impact: ImpactFunction | None,
+    verify: VerifyFunction | None,
+    table: TableFunction | None,
+) -> Tool:
+    code = function.__code__
+    where = f"{code.co_filename}:{code.co_firstlineno}: tool {function.__name__}"
+    if risk not in tuple(Risk):
+        raise ToolDefinitionError(f"{where}: risk is {risk!r}; use one of read, change, danger.")
+    if not 1 <= timeout_s <= 600:
+        raise ToolDefinitionError(f"{where}: timeout_s is {timeout_s}; use 1 to 600 seconds.")
+    if risk != Risk.READ and (impact is None or verify is None):
+        raise ToolDefinitionError(f"{where}: a tool with risk {risk!r} needs impact= and verify= functions.")
+    summary, described = _docstring(function, where)
+    parameters, takes_host = _parameters(function, described, where)
+    if risk != Risk.READ and not takes_host:
+        raise ToolDefinitionError(f"{where}: a tool with risk {risk!r} needs a `host: Host` parameter.")
+    return Tool(
+        name=function.__name__,
+        description=summary,
+        risk=Risk(risk),
+        timeout_s=float(timeout_s),
+        function=function,
+        parameters=parameters,
+        takes_host=takes_host,
+        impact=impact,
+        verify=verify,
+        table=table,
+        source_file=code.co_filename,
+        source_line=code.co_firstlineno,
+        sha256=_file_sha256(code.co_filename),
+    )
+
+
+def _docstring(function: Callable[..., object], where: str) -> tuple[str, dict[str, str]]:
+    """Split a Google-style docstring into the text before `Args:` and the description of each argument."""
+    text = inspect.getdoc(function)
+    if not text:
+        raise ToolDefinitionError(f"{where}: no docstring; it is what the model reads, so write one.")
+    head, _, tail = text.partition("\nArgs:\n")
+    described: dict[str, str] = {}
+    name = ""
+    for line in tail.splitlines():
+        if line and not line.startswith(" "):
+            break
+        if line.startswith("    ") and not line.startswith("     ") and ":" in line:
+            name, _, rest = line.strip().partition(":")
+            described[name] = rest.strip()
+        elif name and line.strip():
+            described[name] += " " + line.strip()
+    return head.strip(), described
+
+
+def _parameters(
+    function: Callable[..., object], described: Mapping[str, str], where: str
+) -> tuple[tuple[Parameter, ...], bool]:
+    signature = inspect.signature(function)
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ToolDefinitionError(f"{where}: {error}; import the type the annotation names.") from error
+    names = list(signature.parameters)
+    if not names or hints.get(names[0]) is not Context:
+        raise ToolDefinitionError(f"{where}: the first parameter must be `ctx: Context`.")
+    takes_host = len(names) > 1 and hints.get(names[1]) is Host
+    parameters = []
+    for name in names[2 if takes_host else 1 :]:
+        if name not in hints:
+            raise ToolDefinitionError(f"{where}: parameter {name!r} has no type annotation; add one.")
+        if not described.get(name):
+            raise ToolDefinitionError(f"{where}: parameter {name!r} is not described under `Args:`; describe it.")
+        default = signature.parameters[name].default
+        required = default is inspect.Parameter.empty
+        parameters.append(Parameter(name, hints[name], described[name], required, None if required else default))
+    unknown = set(described) - set(names)
+    if unknown:
+        raise ToolDefinitionError(f"{where}: `Args:` describes {', '.join(sorted(unknown))}, which do not exist.")
+    return tuple(parameters), takes_host
+
+
+def _file_sha256(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # a function typed at a prompt has no file
+        return ""
