@@ -377,7 +377,8 @@ class Approval:
     """The durable record of one proposed action, from proposal to outcome.
 
     `call_id` is "" when a command (not the model) proposed it. `digest` is the hex SHA-256 over the canonical
-    JSON of everything an approver agrees to (see `approvals.digest`). `version` is bumped by every change.
+    JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`). `version` is bumped by
+    every change.
     """
 
     id: str
@@ -402,6 +403,7 @@ class Approval:
     note: str = ""
     decided_at: datetime | None = None
     version: int = 1
+    bindings: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- what comes in ---------------------------------------------------------------------------------------------------
