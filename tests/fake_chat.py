@@ -1,0 +1,151 @@
+"""In-memory Chat and Directory: what was posted, edited and whispered, readable as a transcript."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from opsbot.domain import Actor, Card, Content, MessageRef, Place, Report, Text
+from opsbot.errors import ChatError
+
+
+@dataclass(slots=True)
+class Posted:
+    """One message as it stands now; `history` holds every content it ever had, oldest first."""
+
+    place: Place
+    ref: MessageRef
+    key: str
+    history: list[Content]
+
+    @property
+    def content(self) -> Content:
+        return self.history[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Whispered:
+    """A private answer."""
+
+    place: Place
+    actor: Actor
+    content: Content
+    reply_to: str
+
+
+def lines(content: Content) -> list[str]:
+    """Say a content in plain lines, for transcripts."""
+    match content:
+        case Text():
+            return content.markdown.splitlines() + ([f"({content.footer})"] if content.footer else [])
+        case Report():
+            return _report_lines(content)
+        case Card():
+            return _card_lines(content)
+
+
+def _report_lines(report: Report) -> list[str]:
+    said = report.text.splitlines()
+    for table in report.tables:
+        said += [table.title] if table.title else []
+        said += [" | ".join(row) for row in (table.headers, *table.rows)]
+    for title, text in report.blocks:
+        said += [f"{title}:", *(f"    {line}" for line in text.splitlines())]
+    return said + [f"{host}: {error}" for host, error in report.errors]
+
+
+def _card_lines(card: Card) -> list[str]:
+    approval = card.approval
+    arguments = " ".join(f"{name}={value}" for name, value in sorted(approval.action.arguments.items()))
+    said = [f"[card {approval.state}] {approval.action.tool} {arguments} on {', '.join(approval.action.hosts)}"]
+    said += [f"  {step.title}: {step.state}" for step in card.steps]
+    return said + [f"  {outcome.host}: {outcome.result}: {outcome.summary}" for outcome in approval.outcomes]
+
+
+class FakeLiveText:
+    """ports.LiveText in memory: every draft is kept in the chat's `drafts`."""
+
+    def __init__(self, chat: "FakeChat", place: Place, key: str) -> None:
+        self._chat = chat
+        self._place = place
+        self._key = key
+
+    async def show(self, markdown: str) -> None:
+        self._chat.drafts.append((self._place, markdown))
+
+    async def finish(self, content: Content) -> MessageRef:
+        return await self._chat.post(self._place, content, key=self._key)
+
+
+@dataclass
+class FakeChat:
+    """ports.Chat in memory. Put an error into `failures` to make the next post, edit or whisper raise it."""
+
+    messages: list[Posted] = field(default_factory=list)
+    whispers: list[Whispered] = field(default_factory=list)
+    statuses: list[tuple[Place, str]] = field(default_factory=list)
+    drafts: list[tuple[Place, str]] = field(default_factory=list)
+    failures: list[ChatError] = field(default_factory=list)
+    _ids: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
+        self._fail_if_asked()
+        ref = MessageRef(place.channel_id, f"1700000000.{next(self._ids):06d}")
+        self.messages.append(Posted(place, ref, key, [content]))
+        return ref
+
+    async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
+        self._fail_if_asked()
+        for message in self.messages:
+            if message.ref == ref:
+                message.history.append(content)
+                return
+        raise ChatError(f"There is no message {ref.message_id} in {ref.channel_id}.")
+
+    async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
+        self._fail_if_asked()
+        self.whispers.append(Whispered(place, actor, content, reply_to))
+
+    async def status(self, place: Place, text: str) -> None:
+        self.statuses.append((place, text))
+
+    async def live(self, place: Place, *, key: str, asker: Actor) -> FakeLiveText:
+        return FakeLiveText(self, place, key)
+
+    async def find(self, place: Place, key: str) -> MessageRef | None:
+        return next((m.ref for m in self.messages if m.key == key and m.place.channel_id == place.channel_id), None)
+
+    def cards(self) -> list[Card]:
+        """Every card as it stands now, oldest first."""
+        return [message.content for message in self.messages if isinstance(message.content, Card)]
+
+    def last_card(self) -> Card:
+        """The newest card as it stands now."""
+        return self.cards()[-1]
+
+    def last_text(self) -> str:
+        """The newest message as it stands now, as plain lines."""
+        return "\n".join(lines(self.messages[-1].content))
+
+    def transcript(self, place: Place | None = None) -> list[str]:
+        """Everything shown, in order: messages as they stand now, then whispers as `(to U1) …`."""
+        shown = [m for m in self.messages if place in (None, m.place)]
+        said = [line for message in shown for line in lines(message.content)]
+        private = [w for w in self.whispers if place in (None, w.place)]
+        return said + [f"(to {w.actor.user_id}) {line}" for w in private for line in lines(w.content)]
+
+    def _fail_if_asked(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass
+class FakeDirectory:
+    """ports.Directory in memory: `groups` maps a group id to the keys (`team/user`) of its people."""
+
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    down: bool = False
+
+    async def groups_of(self, actor: Actor) -> frozenset[str]:
+        if self.down:
+            raise ChatError("The user groups cannot be read now.")
+        return frozenset(group for group, people in self.groups.items() if actor.key in people)
