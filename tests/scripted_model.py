@@ -11,7 +11,6 @@ from opsbot.domain import Json, ToolCall, ToolResult, Usage
 from opsbot.errors import ModelError, ModelMisbehaved
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
 
-
 SOME_USAGE = Usage(input_tokens=100, output_tokens=20)
 
 
