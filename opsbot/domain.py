@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from opsbot.errors import CommandFailed
 
-# A value as JSON knows it.
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+# A value as JSON knows it. Recursive for the type checker only: resolving it at run time would never end.
+if TYPE_CHECKING:
+    Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+else:
+    Json = object
 
 
 class Risk(StrEnum):
