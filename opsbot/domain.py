@@ -137,6 +137,8 @@ class Disk:
     used_bytes: int
     inodes: int | None = None
     inodes_used: int | None = None
+    # What ordinary users may still fill; less than size - used where blocks are reserved for root.
+    available_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +381,7 @@ class Review:
 class Approval:
     """The durable record of one proposed action, from proposal to outcome.
 
-    `call_id` is "" when a command (not the model) proposed it. `digest` is the hex SHA-256 over the canonical
+    `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256 over the canonical
     JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`). `version` is bumped by
     every change.
     """
@@ -499,7 +501,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of progress. `state`: running, done or failed."""
+    """One line of progress. `state`: waiting, running, done or failed."""
 
     title: str
     state: str
