@@ -18,6 +18,7 @@ OpsbotError                  text is safe to show to the person named below
 ├── ModelError               the asker
 │   ├── ModelUnavailable     down, slow, rate limited, refused the key
 │   ├── ModelMisbehaved      unfinished or unreadable answer
+│   ├── ContextTooLong       the conversation does not fit the model; trim it and ask again
 │   └── BudgetSpent          a limit of this turn or day is used up
 ├── StoreError               the operator: the database cannot be used
 │   └── Conflict             the row moved on since it was read; read again, or stop
@@ -114,6 +115,10 @@ class ModelUnavailable(ModelError):
 
 class ModelMisbehaved(ModelError):
     """The model's answer is unfinished or unreadable; nothing in it is used."""
+
+
+class ContextTooLong(ModelError):
+    """The conversation is longer than the model can read; a shorter request may succeed."""
 
 
 class BudgetSpent(ModelError):
