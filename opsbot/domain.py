@@ -381,9 +381,9 @@ class Review:
 class Approval:
     """The durable record of one proposed action, from proposal to outcome.
 
-    `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256 over the canonical
-    JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`). `version` is bumped by
-    every change.
+    `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256
+    over the canonical JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`).
+    `version` is bumped by every change.
     """
 
     id: str

@@ -1,1 +1,15 @@
-"""Texts for the model."""
+"""Texts for the model, kept in files and rendered here."""
+
+from importlib.resources import files
+from string import Template
+
+from opsbot.inventory import Inventory
+
+# Names listed in the prompt; a larger inventory is summarised, and `list_hosts` has the rest.
+_INVENTORY_LIMIT = 40
+
+
+def system_prompt(inventory: Inventory) -> str:
+    """Render the system prompt: byte-identical as long as the inventory does not change."""
+    template = Template(files("opsbot.prompts").joinpath("system.txt").read_text(encoding="utf-8"))
+    return template.substitute(inventory=inventory.summary(_INVENTORY_LIMIT))

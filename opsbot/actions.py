@@ -1,0 +1,74 @@
+"""From a call (the model's or a command's) to a validated Action on exact hosts, or a readable refusal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opsbot.discovery import Registry
+from opsbot.domain import Action, Host, Json, Risk, ToolCall
+from opsbot.errors import BadArguments
+from opsbot.inventory import Inventory
+from opsbot.schema import parse_arguments, parse_words
+from opsbot.tooling import Tool
+from opsbot.units import canonical_unit
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that passed every check but policy."""
+
+    tool: Tool
+    action: Action
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The tools and the hosts a call is checked against."""
+
+    registry: Registry
+    inventory: Inventory
+
+    def from_call(self, call: ToolCall) -> Prepared:
+        """Validate a model's call. Raises BadArguments (UnknownHost included)."""
+        tool = self.registry.get(call.tool)
+        names, arguments = parse_arguments(tool, call.arguments)
+        return self._prepare(tool, names, arguments)
+
+    def from_words(self, tool_name: str, hosts: Sequence[str], arguments: Mapping[str, Json]) -> Prepared:
+        """Validate a command's call, by the same rules. Raises BadArguments (UnknownHost included)."""
+        tool = self.registry.get(tool_name)
+        words = dict(arguments) | ({"hosts": list(hosts)} if tool.takes_host else {})
+        names, checked = parse_words(tool, words)
+        return self._prepare(tool, names, checked)
+
+    def current_hosts(self, action: Action) -> tuple[Host, ...]:
+        """Return the inventory's present records of an action's hosts. Raises UnknownHost."""
+        return self.inventory.resolve(action.hosts) if action.hosts else ()
+
+    def _prepare(self, tool: Tool, names: Sequence[str], arguments: Mapping[str, Json]) -> Prepared:
+        hosts = self.inventory.resolve(names) if tool.takes_host else ()
+        checked = dict(arguments)
+        for parameter in tool.parameters:
+            value = checked.get(parameter.name)
+            if parameter.is_unit and isinstance(value, str):
+                checked[parameter.name] = _unit(tool, value, hosts)
+        return Prepared(tool, Action(tool.name, checked, tuple(host.name for host in hosts)), hosts)
+
+
+def _unit(tool: Tool, name: str, hosts: Sequence[Host]) -> str:
+    """Return the one canonical name all hosts agree on; for a writing tool, check their allow-lists."""
+    names = {canonical_unit(name, host.service_manager) for host in hosts}
+    if len(names) != 1:
+        raise BadArguments("These hosts use different service managers; ask for them one manager at a time.")
+    (unit,) = names
+    if tool.risk is Risk.READ:
+        return unit
+    refusing = [host for host in hosts if unit not in _allowed(host)]
+    if refusing:
+        listed = "; ".join(f"{host.name} allows {', '.join(_allowed(host)) or 'none'}" for host in refusing[:5])
+        raise BadArguments(f"{unit} may not be touched there: {listed}. The inventory lists what may.")
+    return unit
+
+
+def _allowed(host: Host) -> tuple[str, ...]:
+    return tuple(canonical_unit(unit, host.service_manager) for unit in host.units)

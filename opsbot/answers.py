@@ -1,0 +1,142 @@
+"""Answers to commands, written by code: tables, log blocks, and the story of one approval."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from opsbot.actions import Catalogue, Prepared
+from opsbot.approvals import decided_text
+from opsbot.commands import USAGES
+from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Table
+from opsbot.executor import FanOut
+from opsbot.redact import Redactor
+
+_MAX_BLOCK_CHARS = 6000
+
+
+def read_report(prepared: Prepared, outcome: FanOut, redactor: Redactor) -> Report:
+    """Show a reading tool's answer to people."""
+    errors = tuple((host, redactor.text(text)) for host, text in outcome.errors.items())
+    answered = f"{len(outcome.results)} of {len(prepared.hosts)} hosts answered." if len(prepared.hosts) > 1 else ""
+    blocks = tuple(
+        (host, redactor.text(_lines(result["lines"]))[-_MAX_BLOCK_CHARS:])
+        for host, result in outcome.results.items()
+        if isinstance(result, Mapping) and isinstance(result.get("lines"), list)
+    )
+    if blocks:
+        return Report(answered, blocks=blocks, errors=errors)
+    if not outcome.results:
+        return Report(answered or "No answer.", errors=errors)
+    table = prepared.tool.table(outcome.results) if prepared.tool.table else _plain_table(outcome.results)
+    rows = tuple(tuple(redactor.text(cell) for cell in row) for row in table.rows)
+    return Report(answered, tables=(Table(table.headers, rows, table.title),), errors=errors)
+
+
+def tools_report(catalogue: Catalogue) -> Report:
+    """List the tools with what they may do."""
+    rows = tuple(
+        (tool.name, str(tool.risk), f"{tool.timeout_s:g} s", tool.description.splitlines()[0])
+        for tool in catalogue.registry.tools
+    )
+    return Report("", tables=(Table(("tool", "risk", "time limit", "what it does"), rows),))
+
+
+def approvals_report(open_ones: Sequence[Approval], now: datetime) -> Report:
+    """List what waits for people."""
+    if not open_ones:
+        return Report("Nothing waits for a decision.")
+    rows = tuple(
+        (
+            approval.id,
+            action_text(approval),
+            f"<@{approval.requester.user_id}>",
+            str(approval.state),
+            f"{max(0, (approval.expires_at - now).total_seconds()):.0f} s left",
+        )
+        for approval in open_ones
+    )
+    return Report("", tables=(Table(("id", "action", "asked by", "state", "expires"), rows),))
+
+
+def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report:
+    """Tell the whole story of an approval: what was bound, who decided by which rule, what the hosts said."""
+    facts = [
+        ("action", action_text(approval)),
+        ("state", str(approval.state)),
+        ("asked by", f"<@{approval.requester.user_id}>"),
+        ("asked at", _at(approval.created_at)),
+        ("expires at", _at(approval.expires_at)),
+        ("rule", f"{approval.rule}, {approval.needed} needed"),
+        ("digest", approval.digest),
+        ("reason", approval.reason or "none given"),
+        ("note", approval.note or "-"),
+    ]
+    facts += [
+        ("approved by" if done.approve else "denied by", f"<@{done.actor.user_id}> at {_at(done.at)}")
+        for done in approval.reviews
+    ]
+    facts += [(outcome.host, f"{outcome.result}: {outcome.summary}") for outcome in approval.outcomes]
+    story = tuple((str(record.seq), _at(record.entry.at), record.entry.kind, _facts(record)) for record in records)
+    tables = [Table(("", ""), tuple(facts), f"Request {approval.id}")]
+    if story:
+        tables.append(Table(("seq", "at", "what", "detail"), story, "Audit"))
+    if approval.state is ApprovalState.PENDING:
+        return Report("It waits for a decision.", tables=tuple(tables))
+    return Report(decided_text(approval), tables=tuple(tables))
+
+
+def plan_report(approval: Approval, hosts: Sequence[Host]) -> Report:
+    """Say exactly what approving would do, step by step."""
+    steps = [
+        f"Check again: policy, expiry, digest {approval.digest[:12]}, and that each target is as on the card.",
+        *(
+            f"{host.name} ({host.connection}{', ' + host.address if host.address else ''}): "
+            f"record the intent, run {action_text(approval, with_hosts=False)} once, verify from the host."
+            for host in hosts
+        ),
+        "Stop at the first host that is not verified as done; the rest stays untouched.",
+    ]
+    rows = tuple((str(number), step) for number, step in enumerate(steps, 1))
+    return Report("", tables=(Table(("step", "what happens"), rows, f"Plan of {approval.id}"),))
+
+
+def help_report(bot_name: str) -> Report:
+    """List the commands, and the other ways in."""
+    rows = tuple((usage.words, usage.does) for usage in USAGES)
+    text = (
+        f"Type `/ops` and one of these words, or `@{bot_name} !word …` in a thread. Mention me with a question in your "
+        "own words, and I look at the servers and answer with evidence. Whatever changes a host waits for a person."
+    )
+    return Report(text, tables=(Table(("command", "what it does"), rows),))
+
+
+def action_text(approval: Approval, *, with_hosts: bool = True) -> str:
+    """One line: `restart_service unit=nginx.service on web-1, web-2`."""
+    arguments = " ".join(f"{name}={value}" for name, value in approval.action.arguments.items())
+    where = f" on {', '.join(approval.action.hosts)}" if with_hosts else ""
+    return f"{approval.action.tool} {arguments}{where}".strip()
+
+
+def _plain_table(results: Mapping[str, Any]) -> Table:
+    rows = []
+    for host, result in results.items():
+        pairs = result.items() if isinstance(result, Mapping) else (("result", result),)
+        rows += [(host, str(name), str(value)) for name, value in pairs]
+    return Table(("host", "fact", "value"), tuple(rows))
+
+
+def _lines(lines: Sequence[object]) -> str:
+    return "\n".join(
+        f"{line.get('at', '')} {line.get('text', '')}".strip() if isinstance(line, Mapping) else str(line)
+        for line in lines
+    )
+
+
+def _facts(record: AuditRecord) -> str:
+    hidden = {"tool", "hosts", "digest"}
+    pairs = [f"{name}={value}" for name, value in record.entry.facts.items() if name not in hidden]
+    return " ".join([*([record.entry.actor] if record.entry.actor else []), *pairs])
+
+
+def _at(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

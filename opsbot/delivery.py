@@ -1,0 +1,91 @@
+"""Messages out, each once: written to the outbox first, recognised by their key after a crash, edited from then on."""
+
+import asyncio
+from weakref import WeakValueDictionary
+
+import structlog
+
+from opsbot.domain import Actor, Approval, Card, Content, MessageRef, Place, Step
+from opsbot.errors import ChatError
+from opsbot.ports import Chat, LiveText, Store
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """Posts through the outbox; one at a time per key, so that two updates never become two messages."""
+
+    def __init__(self, chat: Chat, store: Store) -> None:
+        self._chat = chat
+        self._store = store
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._stale: dict[str, tuple[Place, Content]] = {}
+
+    async def send(self, key: str, place: Place, content: Content, *, recovering: bool = False) -> MessageRef | None:
+        """Post `content` once under `key`, or bring the message already posted under it up to date.
+
+        Returns None when the chat service did not take it now; the sweep tries again.
+        """
+        async with self._lock(key):
+            item = await self._store.outbox.put(key, place, content)
+            try:
+                ref = item.ref or (await self._chat.find(place, key) if recovering else None)
+                if ref is None:
+                    ref = await self._chat.post(place, content, key=key)
+                else:
+                    await self._chat.edit(place, ref, content)
+            except ChatError as error:
+                log.warning("outbox.delayed", key=key, error=str(error))
+                self._stale[key] = (place, content)
+                return None
+            self._stale.pop(key, None)
+            await self._store.outbox.sent(key, ref)
+            return ref
+
+    async def finish(self, key: str, place: Place, content: Content, live: LiveText) -> None:
+        """Bring a live draft to its end; if that fails, the message goes the ordinary way."""
+        async with self._lock(key):
+            await self._store.outbox.put(key, place, content)
+            try:
+                await self._store.outbox.sent(key, await live.finish(content))
+                return
+            except ChatError as error:
+                log.warning("live.failed", key=key, error=str(error))
+        await self.send(key, place, content, recovering=True)
+
+    async def card(self, approval: Approval, steps: tuple[Step, ...] = ()) -> MessageRef | None:
+        """Post or refresh an approval's card."""
+        return await self.send(card_key(approval.id), approval.place, Card(approval, steps))
+
+    async def card_ref(self, approval_id: str) -> MessageRef | None:
+        """Where the approval's card stands."""
+        item = await self._store.outbox.get(card_key(approval_id))
+        return item.ref if item else None
+
+    async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
+        """Answer one person privately; a failure is only logged, since there is nobody else to tell."""
+        try:
+            await self._chat.whisper(place, actor, content, reply_to=reply_to)
+        except ChatError as error:
+            log.warning("whisper.failed", error=str(error))
+
+    async def resend(self) -> None:
+        """Deliver what was never confirmed, looking first whether it arrived after all, and repeat failed edits."""
+        for item in await self._store.outbox.waiting():
+            if not self._lock(item.key).locked():
+                await self.send(item.key, item.place, await self._current(item.content), recovering=True)
+        for key, (place, content) in list(self._stale.items()):
+            await self.send(key, place, await self._current(content))
+
+    async def _current(self, content: Content) -> Content:
+        if not isinstance(content, Card):
+            return content
+        return Card(await self._store.approvals.get(content.approval.id) or content.approval, content.steps)
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+
+def card_key(approval_id: str) -> str:
+    """The outbox key of an approval's card."""
+    return f"card:{approval_id}"

@@ -1,0 +1,236 @@
+"""The approval desk: proposals in, clicks counted, approved actions run, expiries and interrupted runs settled."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import structlog
+
+from opsbot import approvals
+from opsbot.actions import Prepared
+from opsbot.approvals import Proposal
+from opsbot.delivery import Delivery
+from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Impact, MessageRef, Place, Step, Verdict
+from opsbot.errors import ApprovalError, Conflict, NotAllowed, StoreError, ToolError
+from opsbot.executor import Executor
+from opsbot.policy import PolicyRules, decide
+from opsbot.ports import Clock, Store
+
+log = structlog.get_logger(__name__)
+
+# An UNKNOWN outcome is looked at again by itself this long, this often.
+_RECONCILE_FOR = timedelta(hours=1)
+_RECONCILE_EVERY_S = 30.0
+_OPEN = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING)
+
+Settled = Callable[[Approval], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class ApprovalDesk:
+    """Owns the life of every approval. `settled` is told of each one that reached its end."""
+
+    store: Store
+    delivery: Delivery
+    executor: Executor
+    rules: PolicyRules
+    clock: Clock
+    lifetime_s: float
+    settled: Settled
+    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _looked_at: dict[str, float] = field(default_factory=dict)
+
+    # --- proposals ---------------------------------------------------------------------------------------------------
+
+    async def propose(
+        self, place: Place, requester: Actor, prepared: Prepared, *, call_id: str, reason: str = ""
+    ) -> Approval:
+        """Open an approval and post its card; for a call id seen before, the existing one.
+
+        Raises:
+            ToolError: policy denies it, the same is already asked for, or the target cannot be examined.
+        """
+        decision = decide(self.rules, requester, prepared.tool.name, prepared.tool.risk, prepared.hosts)
+        if decision.verdict is not Verdict.NEED_APPROVAL:
+            await self._audit_denial(place, requester, prepared, decision.rule)
+            raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
+        others = await self._others(place, prepared, call_id)
+        impacts = await self.executor.impacts(prepared)
+        proposal = Proposal(
+            place=place,
+            requester=requester,
+            tool=prepared.tool,
+            action=prepared.action,
+            hosts=prepared.hosts,
+            decision=decision,
+            impacts={name: _with_others(impact, others.get(name, ())) for name, impact in impacts.items()},
+            reason=reason,
+            call_id=call_id,
+        )
+        now = self.clock.now()
+        made = approvals.open_approval(proposal, self.rules, now=now, lifetime_s=self.lifetime_s)
+        approval = await self.store.approvals.add(
+            made, approvals.entry(made, "approval.requested", now, actor=requester, rule=made.rule, reason=reason)
+        )
+        log.info("approval.requested", approval_id=approval.id, tool=approval.action.tool, hosts=approval.action.hosts)
+        await self.delivery.card(approval)
+        return approval
+
+    async def _others(self, place: Place, prepared: Prepared, call_id: str) -> dict[str, tuple[str, ...]]:
+        """Return ids of other open requests per host. Raises ToolError if the very same action is open already."""
+        found: dict[str, tuple[str, ...]] = {}
+        for other in await self.store.approvals.in_state(*_OPEN):
+            same_call = other.conversation_id == place.key and other.call_id == call_id
+            if other.action == prepared.action and not same_call:
+                raise ToolError(f"Already asked for: request {other.id} is {other.state}. Decide that one first.")
+            for name in set(other.action.hosts) & set(prepared.action.hosts):
+                found[name] = (*found.get(name, ()), other.id)
+        return found
+
+    async def _audit_denial(self, place: Place, requester: Actor, prepared: Prepared, rule: str) -> None:
+        facts = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
+        await self.store.audit.append(
+            AuditEntry("call.denied", self.clock.now(), requester.key, place.key, facts=facts)
+        )
+
+    # --- clicks ------------------------------------------------------------------------------------------------------
+
+    async def decide(self, approval_id: str, actor: Actor, *, approve: bool, card: MessageRef | None) -> Approval:
+        """Count one person's click, and start the action when it was the last one needed.
+
+        Raises:
+            ApprovalError: the click does not count; the text says why. It is audited either way.
+        """
+        approval = await self.store.approvals.get(approval_id)
+        if approval is None or approval.id != approval_id:
+            raise NotAllowed("There is no such request any more.")
+        while True:
+            try:
+                await self._check_card(approval, card)
+                decided = approvals.review(approval, actor, approve=approve, now=self.clock.now(), rules=self.rules)
+            except ApprovalError as error:
+                await self._audit_refusal(approval, actor, approve=approve, error=error)
+                raise
+            kind = "approval.approved" if approve else "approval.denied"
+            record = approvals.entry(decided, kind, self.clock.now(), actor=actor)
+            try:
+                decided = await self.store.approvals.change(
+                    decided, expected=(approval.state, approval.version), entries=[record]
+                )
+                break
+            except Conflict:
+                approval = await self.store.approvals.get(approval_id) or approval
+        log.info(kind, approval_id=decided.id, actor=actor.key, state=decided.state)
+        await self._after(decided)
+        return decided
+
+    async def _check_card(self, approval: Approval, card: MessageRef | None) -> None:
+        """A button counts only on the card opsbot posted. `card` None: no card was involved (terminal)."""
+        if card is None:
+            return
+        posted = await self.delivery.card_ref(approval.id)
+        if posted is None:
+            await self.delivery.resend()
+            posted = await self.delivery.card_ref(approval.id)
+        if posted != card:
+            raise NotAllowed("That is not the card this request was posted with. Use the original card.")
+
+    async def _audit_refusal(self, approval: Approval, actor: Actor, *, approve: bool, error: ApprovalError) -> None:
+        verb = "approve" if approve else "deny"
+        reason = type(error).__name__
+        record = approvals.entry(approval, "decision.refused", self.clock.now(), actor=actor, verb=verb, reason=reason)
+        await self.store.audit.append(record)
+
+    async def _after(self, approval: Approval) -> None:
+        await self.delivery.card(approval)
+        if approval.state is ApprovalState.APPROVED:
+            self._start(approval)
+        elif approval.state.final:
+            await self.settled(approval)
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def _start(self, approval: Approval) -> None:
+        if approval.id not in self._running:
+            task = asyncio.create_task(self._run(approval), name=f"execute {approval.id}")
+            self._running[approval.id] = task
+            task.add_done_callback(lambda _: self._running.pop(approval.id, None))
+
+    async def _run(self, approval: Approval) -> None:
+        """Execute, keep the card current, report the end. The sweep settles whatever is cut short here."""
+        try:
+            final = await self.executor.execute(approval, self._progress)
+        except (Conflict, StoreError) as error:
+            log.error("execution.interrupted", approval_id=approval.id, error=str(error))
+            return
+        log.info("execution.finished", approval_id=final.id, state=final.state)
+        await self.delivery.card(final)
+        await self.settled(final)
+
+    async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
+        await self.delivery.card(approval, steps)
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """At start: settle interrupted runs, run what is approved and in time, bring the open cards up to date."""
+        for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
+            await self._reconcile(approval)
+        for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
+            self._start(approval)
+        for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
+            await self.delivery.card(approval)
+
+    async def sweep(self) -> None:
+        """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""
+        now = self.clock.now()
+        for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
+            if now >= approval.expires_at:
+                await self._expire(approval)
+        for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
+            self._start(approval)
+        for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
+            if approval.id not in self._running:
+                await self._reconcile(approval)
+        for approval in await self.store.approvals.in_state(ApprovalState.UNKNOWN):
+            await self._look_again(approval)
+
+    async def _expire(self, approval: Approval) -> None:
+        expired = approvals.expire(approval, self.clock.now())
+        record = approvals.entry(expired, "approval.expired", self.clock.now())
+        try:
+            expired = await self.store.approvals.change(
+                expired, expected=(approval.state, approval.version), entries=[record]
+            )
+        except Conflict:
+            return  # a click was faster
+        await self._after(expired)
+
+    async def _reconcile(self, approval: Approval) -> None:
+        try:
+            final = await self.executor.reconcile(approval)
+        except Conflict:
+            return
+        if final is not approval:
+            log.info("execution.reconciled", approval_id=final.id, state=final.state)
+            await self._after(final)
+
+    async def _look_again(self, approval: Approval) -> None:
+        if self.clock.now() - approval.expires_at > _RECONCILE_FOR:
+            return
+        last = self._looked_at.get(approval.id)
+        if last is not None and self.clock.monotonic() - last < _RECONCILE_EVERY_S:
+            return
+        self._looked_at[approval.id] = self.clock.monotonic()
+        await self._reconcile(approval)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for running actions to end; those that do not are settled at the next start."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=timeout_s)
+
+
+def _with_others(impact: Impact, ids: tuple[str, ...]) -> Impact:
+    facts = (*impact.facts, ("other open requests", ", ".join(ids) or "none"))
+    return replace(impact, facts=facts)

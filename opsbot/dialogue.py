@@ -1,0 +1,211 @@
+"""Conversations: one turn at a time per thread, shown while it runs, stopped on demand, resumed after a crash."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+import structlog
+
+from opsbot.delivery import Delivery
+from opsbot.domain import (
+    Actor,
+    AssistantMessage,
+    Conversation,
+    Message,
+    NeedsApproval,
+    Outcome,
+    Place,
+    Text,
+    Usage,
+    UserMessage,
+)
+from opsbot.errors import ChatError
+from opsbot.ports import Chat, Clock, LiveText, Store
+from opsbot.turn import TurnLoop, last_asker, wants_reply
+
+log = structlog.get_logger(__name__)
+
+# The asker sees a sign of life this often, and is told what works meanwhile after the second figure (llm.md, settled
+# deadlines: within 5 s without a token, within 30 s at the latest).
+_SIGN_OF_LIFE_S = 5.0
+_PATIENCE_S = 25.0
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """Runs turns. `turns_at_once` bounds how many work at the same time."""
+
+    loop: TurnLoop
+    store: Store
+    chat: Chat
+    delivery: Delivery
+    clock: Clock
+    turns_at_once: asyncio.Semaphore
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _running: dict[str, asyncio.Task[tuple[Conversation, Outcome]]] = field(default_factory=dict)
+    _stopped_by: dict[str, Actor] = field(default_factory=dict)
+
+    async def hear(self, place: Place, message: UserMessage) -> None:
+        """Append what a person wrote (once, also when repeated after a crash) and answer it."""
+        async with self._lock(place):
+            conversation = await self.store.conversations.load(place)
+            if message not in conversation.messages:
+                conversation = await self.store.conversations.append(conversation, [message], needs_turn=True)
+            await self._advance(conversation)
+
+    async def wake(self, place: Place) -> None:
+        """Go on where the history stands, if there is something to do."""
+        async with self._lock(place):
+            conversation = await self.store.conversations.load(place)
+            if conversation.open_calls or wants_reply(conversation):
+                await self._advance(conversation, recovering=True)
+
+    async def reset(self, place: Place) -> None:
+        """Forget the thread's history."""
+        async with self._lock(place):
+            await self.store.conversations.reset(await self.store.conversations.load(place))
+
+    def stop(self, place: Place, actor: Actor) -> bool:
+        """End the running turn of this thread; False if none runs."""
+        task = self._running.get(place.key)
+        if task is None:
+            return False
+        self._stopped_by[place.key] = actor
+        task.cancel()
+        return True
+
+    def _lock(self, place: Place) -> asyncio.Lock:
+        return self._locks.setdefault(place.key, asyncio.Lock())
+
+    async def _advance(self, conversation: Conversation, *, recovering: bool = False) -> None:
+        async with self.turns_at_once:
+            view = TurnView(self, conversation.place, last_asker(conversation), recovering=recovering)
+            task = asyncio.create_task(self.loop.advance(conversation, view))
+            self._running[conversation.place.key] = task
+            try:
+                conversation, outcome = await view.watch(task)
+                await view.close(conversation, outcome)
+            except asyncio.CancelledError:
+                await self._cancelled(conversation.place, view, task)
+            finally:
+                self._running.pop(conversation.place.key, None)
+                await self.chat.status(conversation.place, "")
+
+    async def _cancelled(
+        self, place: Place, view: "TurnView", task: asyncio.Task[tuple[Conversation, Outcome]]
+    ) -> None:
+        """Close a turn somebody stopped; a shutdown leaves it as it is, to be resumed at the next start."""
+        actor = self._stopped_by.pop(place.key, None)
+        if actor is None:
+            task.cancel()
+            raise asyncio.CancelledError
+        text = f"Stopped by <@{actor.user_id}>."
+        conversation = await self.store.conversations.load(place)
+        await view.ending(conversation, text)
+        await self.loop.stop(conversation, text)
+        await view.deliver()
+
+
+class TurnView:
+    """Shows one turn to people: status, growing text, and the words that end it."""
+
+    def __init__(self, dialogue: Dialogue, place: Place, asker: Actor, *, recovering: bool) -> None:
+        self._dialogue = dialogue
+        self._place = place
+        self._asker = asker
+        self._recovering = recovering
+        self._live: LiveText | None = None
+        self._shown = ""
+        self._what = "thinking"
+        self._ending: tuple[str, Text] | None = None
+
+    async def text(self, so_far: str) -> None:
+        """Show the reply while it is written."""
+        if not so_far.strip() or self._recovering:
+            return  # after a crash the draft may stand already; the final words find it by its key
+        self._shown = so_far
+        with suppress(ChatError):
+            if self._live is None:
+                conversation = await self._dialogue.store.conversations.load(self._place)
+                key = answer_key(conversation)
+                self._live = await self._dialogue.chat.live(self._place, key=key, asker=self._asker)
+            await self._live.show(so_far)
+
+    async def working(self, what: str) -> None:
+        """Show what is being done."""
+        self._what = what
+        await self._dialogue.chat.status(self._place, f"is {what}…")
+
+    async def ending(self, conversation: Conversation, text: str) -> None:
+        """Write the last words to the outbox before the history says they were said."""
+        key = answer_key(conversation)
+        content = Text(text, footer=_footer(self._dialogue.loop.model.name, conversation.messages))
+        self._ending = (key, content)
+        await self._dialogue.store.outbox.put(key, self._place, content)
+
+    async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> tuple[Conversation, Outcome]:
+        """Wait for the turn, giving signs of life."""
+        waited_s, told = 0.0, False
+        while not task.done():
+            try:
+                done, _ = await asyncio.wait({task}, timeout=_SIGN_OF_LIFE_S)
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+            if done:
+                break
+            waited_s += _SIGN_OF_LIFE_S
+            await self._dialogue.chat.status(self._place, f"is {self._what}… {waited_s:.0f} s")
+            if waited_s >= _PATIENCE_S and not told and not self._shown:
+                told = True
+                text = f"Still {self._what} after {waited_s:.0f} s. Commands work meanwhile: `/ops help`."
+                await self._dialogue.delivery.whisper(self._place, self._asker, Text(text, trusted=True))
+        return task.result()
+
+    async def close(self, conversation: Conversation, outcome: Outcome) -> None:
+        """Deliver the last words; a turn that waits for a person keeps what was written so far."""
+        if self._ending is None and isinstance(outcome, NeedsApproval) and self._live is not None:
+            await self._dialogue.delivery.finish(
+                f"{answer_key(conversation)}:draft:{conversation.version}", self._place, Text(self._shown), self._live
+            )
+            self._live = None
+        await self.deliver()
+
+    async def deliver(self) -> None:
+        """Send what `ending` announced."""
+        if self._ending is None:
+            return
+        key, content = self._ending
+        if self._live is not None:
+            await self._dialogue.delivery.finish(key, self._place, content, self._live)
+        else:
+            await self._dialogue.delivery.send(key, self._place, content, recovering=self._recovering)
+
+
+def answer_key(conversation: Conversation) -> str:
+    """Name the next answer of a conversation: the same before and after a crash, another one after each answer."""
+    said, since = 0, ""
+    for message in conversation.messages:
+        if isinstance(message, UserMessage):
+            said, since = 0, message.at.isoformat()
+        elif isinstance(message, AssistantMessage) and not message.calls:
+            said += 1
+    return f"answer:{conversation.id}:{since}:{said}"
+
+
+def _footer(model: str, messages: Sequence[Message]) -> str:
+    """Name who answered, and the tokens the newest turn took (none are counted without a model)."""
+    usage = Usage()
+    for message in messages:
+        if isinstance(message, UserMessage):
+            usage = Usage()
+        elif isinstance(message, AssistantMessage):
+            usage = Usage(
+                usage.input_tokens + message.usage.input_tokens,
+                usage.output_tokens + message.usage.output_tokens,
+                usage.cached_tokens + message.usage.cached_tokens,
+            )
+    tokens = usage.input_tokens + usage.output_tokens
+    return f"{model} · {tokens:,} tokens" if tokens else model

@@ -1,0 +1,327 @@
+"""The one place where a tool call is executed: reads in parallel, approved actions once and in order."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+
+from opsbot import approvals
+from opsbot.actions import Catalogue, Prepared
+from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Result, Risk, Step, Verdict
+from opsbot.errors import (
+    ApprovalError,
+    BadArguments,
+    CommandTimedOut,
+    Expired,
+    HostUnreachable,
+    OpsbotError,
+    OutcomeUnknown,
+    Stale,
+    ToolError,
+)
+from opsbot.policy import PolicyRules, decide, effective_risk
+from opsbot.ports import Clock, Machines, Store
+from opsbot.tooling import Context, Tool, Unit
+
+log = structlog.get_logger(__name__)
+
+# A tool's thread may end this much after its deadline before the answer goes out without it.
+GRACE_S = 1.0
+# Seconds between two looks at a running action, for the card.
+_TICK_S = 2.0
+_VERIFY_TIMEOUT_S = 90.0
+_IMPACT_TIMEOUT_S = 15.0
+
+Progress = Callable[[Approval, tuple[Step, ...]], Awaitable[None]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Per-host results and errors of one read, in one answer. Host-less tools use the host name ""."""
+
+    results: Mapping[str, Any]
+    errors: Mapping[str, str]
+
+    def as_json(self) -> str:
+        """The answer for the model; a host-less tool's result stands alone."""
+        if set(self.results) == {""}:
+            return json.dumps(self.results[""], ensure_ascii=False, default=str)
+        content: dict[str, Any] = {"results": dict(self.results)}
+        if self.errors:
+            content["errors"] = dict(self.errors)
+        return json.dumps(content, ensure_ascii=False, default=str)
+
+
+class Executor:
+    """Runs tools in worker threads: `workers` for reads, as many for actions, so neither starves the other."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        machines: Machines,
+        store: Store,
+        rules: PolicyRules,
+        clock: Clock,
+        workers: int = 32,
+    ) -> None:
+        self._catalogue = catalogue
+        self._machines = machines
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._reads = ThreadPoolExecutor(workers, "opsbot-read")
+        self._writes = ThreadPoolExecutor(workers, "opsbot-write")
+        self._host_locks: dict[str, asyncio.Lock] = {}
+
+    def close(self) -> None:
+        """Take no more work; threads in flight end by their own deadlines."""
+        self._reads.shutdown(wait=False, cancel_futures=True)
+        self._writes.shutdown(wait=False, cancel_futures=True)
+
+    # --- reads -------------------------------------------------------------------------------------------------------
+
+    async def read(self, prepared: Prepared) -> FanOut:
+        """Run a reading tool on all its hosts in parallel; a slow host delays nobody past the tool's deadline.
+
+        Raises:
+            BadArguments: the tool is not a read. A failing host is an entry in `errors`, never an exception.
+        """
+        tool = prepared.tool
+        if effective_risk(self._rules, tool.name, tool.risk) is not Risk.READ:
+            raise BadArguments(f"{tool.name} changes things, so it is not run as a read.")
+        if not tool.takes_host:
+            outcome = await self._attempt(partial(self._call, tool, prepared.action.arguments), tool.timeout_s)
+            return FanOut({"": outcome}, {}) if not isinstance(outcome, OpsbotError) else FanOut({}, {"": str(outcome)})
+        outcomes = await asyncio.gather(
+            *(
+                self._attempt(partial(self._call, tool, prepared.action.arguments, host), tool.timeout_s)
+                for host in prepared.hosts
+            )
+        )
+        pairs = list(zip((host.name for host in prepared.hosts), outcomes, strict=True))
+        return FanOut(
+            {name: outcome for name, outcome in pairs if not isinstance(outcome, OpsbotError)},
+            {name: str(outcome) for name, outcome in pairs if isinstance(outcome, OpsbotError)},
+        )
+
+    async def impacts(self, prepared: Prepared) -> dict[str, Impact]:
+        """Collect what an action would hit, on every host.
+
+        Raises:
+            ToolError: a host could not be examined; an action there is not proposed.
+        """
+        outcomes = await asyncio.gather(*(self._impact(prepared, host) for host in prepared.hosts))
+        failed = [
+            f"{host.name}: {outcome}"
+            for host, outcome in zip(prepared.hosts, outcomes, strict=True)
+            if isinstance(outcome, OpsbotError)
+        ]
+        if failed:
+            raise ToolError("Not proposed, since the target could not be examined. " + "; ".join(failed))
+        return {
+            host.name: outcome
+            for host, outcome in zip(prepared.hosts, outcomes, strict=True)
+            if isinstance(outcome, Impact)
+        }
+
+    async def _impact(self, prepared: Prepared, host: Host) -> Impact | OpsbotError:
+        function = prepared.tool.impact
+        if function is None:
+            return BadArguments(f"{prepared.tool.name} cannot say what it would hit, so it is not proposed.")
+        arguments = self._arguments(prepared.tool, prepared.action.arguments)
+        context = self._context(_IMPACT_TIMEOUT_S)
+        return await self._attempt(partial(function, context, host, **arguments), _IMPACT_TIMEOUT_S)
+
+    async def _attempt(self, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
+        """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
+        try:
+            return await asyncio.wait_for(
+                asyncio.get_running_loop().run_in_executor(self._reads, call), timeout_s + GRACE_S
+            )
+        except TimeoutError:
+            return CommandTimedOut(f"No answer within {timeout_s:.0f} s.")
+        except OpsbotError as error:
+            return error
+        except Exception as error:
+            log.exception("tool.crashed")
+            return ToolError(f"The tool itself failed ({type(error).__name__}); the log has the rest.")
+
+    def _call(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Any:
+        context = self._context(tool.timeout_s)
+        checked = self._arguments(tool, arguments)
+        return tool.function(context, host, **checked) if host else tool.function(context, **checked)
+
+    def _context(self, timeout_s: float) -> Context:
+        hosts = tuple(self._catalogue.inventory.hosts.values())
+        return Context(self._machines, timeout_s=timeout_s, hosts=hosts)
+
+    def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        units = {parameter.name for parameter in tool.parameters if parameter.is_unit}
+        return {
+            name: Unit(value) if name in units and value is not None else value for name, value in arguments.items()
+        }
+
+    # --- actions -----------------------------------------------------------------------------------------------------
+
+    async def execute(self, approval: Approval, progress: Progress) -> Approval:
+        """Carry out an approved action, once: re-check, claim, run, verify; host by host, stopping at a failure.
+
+        Returns the record in its final state. Nothing raised from a host escapes.
+
+        Raises:
+            Conflict: somebody else is executing it.
+            StoreError: the intent could not be recorded, so nothing was run.
+        """
+        try:
+            self._check_in_time(approval)
+            prepared = await self._recheck(approval)
+            self._check_in_time(approval)
+        except Expired as error:
+            late = replace(approvals.expire(approval, self._clock.now()), note=str(error))
+            return await self._save(late, approval, "execution.refused", note=str(error))
+        except ApprovalError as error:
+            stale = replace(approval, state=ApprovalState.STALE, note=str(error))
+            return await self._save(stale, approval, "execution.refused", note=str(error))
+        running = replace(approval, state=ApprovalState.EXECUTING)
+        running = await self._save(running, approval, "execution.started")
+        await progress(running, _steps(running, "", 0))
+        return await self._run_hosts(running, prepared, progress)
+
+    async def reconcile(self, approval: Approval) -> Approval:
+        """Settle an action whose end was never recorded, by looking at its hosts; nothing is run again."""
+        started = await self._store.operations.started(approval.id)
+        known = {outcome.host: outcome for outcome in approval.outcomes if outcome.result is not Result.UNKNOWN}
+        outcomes = []
+        for name in approval.action.hosts:
+            if name in known:
+                outcomes.append(known[name])
+            elif name in started:
+                outcomes.append(await self._look(approval, name))
+        note = "opsbot was interrupted during this action and looked at the host afterwards; nothing was run twice."
+        if not outcomes:
+            note = "opsbot was interrupted before the command was sent; nothing was run. Ask again."
+        final = approvals.conclude(approval, outcomes, note=note)
+        if final.state is approval.state and final.outcomes == approval.outcomes:
+            return approval
+        return await self._save(final, approval, "execution.reconciled", note=note)
+
+    async def _look(self, approval: Approval, name: str) -> HostOutcome:
+        try:
+            prepared = self._catalogue.from_words(approval.action.tool, [name], approval.action.arguments)
+        except ToolError as error:
+            return HostOutcome(name, Result.UNKNOWN, f"Cannot be looked at any more: {error}")
+        return await self._verify(prepared, prepared.hosts[0], approval)
+
+    def _check_in_time(self, approval: Approval) -> None:
+        if self._clock.now() >= approval.expires_at:
+            raise Expired("It expired before it could start; nothing was run. Ask again.")
+
+    async def _recheck(self, approval: Approval) -> Prepared:
+        """Check that what was approved is still what would run, and that the target is as it was on the card.
+
+        Raises:
+            ApprovalError: it is not.
+        """
+        action = approval.action
+        try:
+            prepared = self._catalogue.from_words(action.tool, action.hosts, action.arguments)
+        except ToolError as error:
+            raise Stale(f"stale:inventory: {error}") from error
+        decision = decide(self._rules, approval.requester, action.tool, prepared.tool.risk, prepared.hosts)
+        if decision.verdict is not Verdict.NEED_APPROVAL:
+            raise Stale(f"stale:policy: {decision.reason or decision.rule}")
+        approvals.check_unchanged(approval, approvals.bind(prepared.tool, prepared.action, prepared.hosts, self._rules))
+        try:
+            now = await self.impacts(prepared)
+        except ToolError as error:
+            raise Stale(f"stale:target: {error}") from error
+        for name, impact in approval.impacts.items():
+            changed = [key for key, value in impact.fingerprint.items() if now[name].fingerprint.get(key) != value]
+            if changed:
+                what = ", ".join(key.replace("_", " ") for key in changed)
+                raise Stale(f"stale:target: {name} changed since the card was made ({what}). Ask again.")
+        return prepared
+
+    async def _run_hosts(self, approval: Approval, prepared: Prepared, progress: Progress) -> Approval:
+        for host in prepared.hosts:
+            async with self._host_locks.setdefault(host.name, asyncio.Lock()):
+                outcome = await self._run_host(approval, prepared, host, progress)
+            outcomes = (*approval.outcomes, outcome)
+            approval = await self._save(
+                replace(approval, outcomes=outcomes), approval, "execution.host", host=host.name, result=outcome.result
+            )
+            if outcome.result is not Result.DONE:
+                break
+        return await self._save(approvals.conclude(approval, approval.outcomes), approval, "execution.finished")
+
+    async def _run_host(self, approval: Approval, prepared: Prepared, host: Host, progress: Progress) -> HostOutcome:
+        intent = approvals.entry(approval, "execution.intent", self._clock.now(), host=host.name)
+        if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
+            return await self._verify(prepared, host, approval)
+        task = asyncio.ensure_future(self._act(approval, prepared, host))
+        began = self._clock.monotonic()
+        while not task.done():
+            await progress(approval, _steps(approval, host.name, self._clock.monotonic() - began))
+            await asyncio.wait({task}, timeout=_TICK_S)
+        return task.result()
+
+    async def _act(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
+        """Send the command once, then let the host say what became of it."""
+        call = partial(self._call, prepared.tool, prepared.action.arguments, host)
+        trouble = ""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writes, call)
+        except HostUnreachable as error:
+            return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {error}")
+        except (CommandTimedOut, OutcomeUnknown) as error:
+            trouble = str(error)
+        except ToolError as error:
+            trouble = str(error)
+        except Exception as error:
+            log.exception("tool.crashed", tool=prepared.tool.name)
+            trouble = f"The tool itself failed ({type(error).__name__}); the log has the rest."
+        outcome = await self._verify(prepared, host, approval)
+        if not trouble:
+            return outcome
+        return replace(outcome, summary=f"{outcome.summary} ({trouble})")
+
+    async def _verify(self, prepared: Prepared, host: Host, approval: Approval) -> HostOutcome:
+        verify = prepared.tool.verify
+        before = approval.impacts.get(host.name)
+        if verify is None or before is None:
+            return HostOutcome(host.name, Result.UNKNOWN, "Nothing to compare with, so the outcome is not known.")
+        arguments = self._arguments(prepared.tool, prepared.action.arguments)
+        call = partial(verify, self._context(_VERIFY_TIMEOUT_S), host, before, **arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._writes, call)
+        except OpsbotError as error:
+            return HostOutcome(host.name, Result.UNKNOWN, f"The host could not be asked afterwards: {error}")
+        except Exception as error:
+            log.exception("verify.crashed", tool=prepared.tool.name)
+            return HostOutcome(host.name, Result.UNKNOWN, f"Verification itself failed ({type(error).__name__}).")
+
+    async def _save(self, new: Approval, old: Approval, kind: str, **facts: str) -> Approval:
+        record = approvals.entry(new, kind, self._clock.now(), **facts)
+        return await self._store.approvals.change(new, expected=(old.state, old.version), entries=[record])
+
+
+def _steps(approval: Approval, current: str, elapsed_s: float) -> tuple[Step, ...]:
+    """One line per host: what is done, what runs and for how long."""
+    done = {outcome.host: outcome for outcome in approval.outcomes}
+    steps = []
+    for name in approval.action.hosts:
+        if name in done:
+            good = done[name].result is Result.DONE
+            steps.append(Step(name, "done" if good else "failed", done[name].summary))
+        elif name == current:
+            steps.append(Step(name, "running", f"{elapsed_s:.0f} s"))
+        else:
+            steps.append(Step(name, "waiting"))
+    return tuple(steps)

@@ -1,0 +1,124 @@
+"""Who may ask, what needs whom: pure decisions, default deny, each naming its rule."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import rfc8785
+
+from opsbot.domain import Actor, Decision, Host, Json, Risk, Verdict
+
+# The team id of the person at the bot's own terminal (`opsbot chat`); no chat service uses it.
+TERMINAL_TEAM = "terminal"
+ANYONE = "*"
+_DANGER_NEEDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ApproverRule:
+    """Who approves changes in these environments ("*": any), and how many of them."""
+
+    environments: tuple[str, ...]
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    needed: int = 1
+
+    def covers(self, environment: str) -> bool:
+        return environment in self.environments or ANYONE in self.environments
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """The operator's rules. `risks` raises the risk of tools by name; it never lowers one.
+
+    `terminal_operator`: the person at the bot's terminal may approve what they asked for there.
+    """
+
+    asker_users: frozenset[str] = frozenset()
+    asker_groups: frozenset[str] = frozenset()
+    approvers: tuple[ApproverRule, ...] = ()
+    hosts_per_action: int = 10
+    risks: Mapping[str, Risk] = field(default_factory=dict)
+    terminal_operator: bool = False
+
+    @property
+    def revision(self) -> str:
+        """Hex SHA-256 over everything that decides."""
+        content: dict[str, Json] = {
+            "asker_users": [*sorted(self.asker_users)],
+            "asker_groups": [*sorted(self.asker_groups)],
+            "approvers": [
+                [[*sorted(rule.environments)], [*sorted(rule.users)], [*sorted(rule.groups)], rule.needed]
+                for rule in self.approvers
+            ],
+            "hosts_per_action": self.hosts_per_action,
+            "risks": {name: str(risk) for name, risk in self.risks.items()},
+            "terminal_operator": self.terminal_operator,
+        }
+        return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+    @property
+    def group_ids(self) -> frozenset[str]:
+        """Every user group that some rule names."""
+        return self.asker_groups.union(*(rule.groups for rule in self.approvers))
+
+
+def may_ask(rules: PolicyRules, actor: Actor) -> Decision:
+    """Decide whether this person may use the bot at all."""
+    if actor.team_id == TERMINAL_TEAM:
+        return Decision(Verdict.ALLOW, "terminal")
+    if ANYONE in rules.asker_users or actor.user_id in rules.asker_users:
+        return Decision(Verdict.ALLOW, "askers.users")
+    if actor.groups & rules.asker_groups:
+        return Decision(Verdict.ALLOW, "askers.groups")
+    return Decision(
+        Verdict.DENY, "askers", "You are not on the list of people this bot works for. Its operator keeps it."
+    )
+
+
+def decide(rules: PolicyRules, actor: Actor, tool: str, risk: Risk, hosts: Sequence[Host]) -> Decision:
+    """Decide one tool call: allow, ask people, or deny."""
+    asker = may_ask(rules, actor)
+    if asker.verdict is not Verdict.ALLOW:
+        return asker
+    risk = effective_risk(rules, tool, risk)
+    if risk is Risk.READ:
+        return Decision(Verdict.ALLOW, "risk.read")
+    if not hosts:
+        return Decision(Verdict.DENY, "hosts.empty", "No host is named; an empty selection never means all.")
+    if len(hosts) > rules.hosts_per_action:
+        return Decision(
+            Verdict.DENY,
+            "limits.hosts_per_action",
+            f"{len(hosts)} hosts in one action; the limit is {rules.hosts_per_action}. Ask for fewer at a time.",
+        )
+    return _approvers_for(rules, risk, hosts)
+
+
+def effective_risk(rules: PolicyRules, tool: str, risk: Risk) -> Risk:
+    """Return the tool's risk after the operator's overrides, which can only raise it."""
+    order = tuple(Risk)
+    return max(risk, rules.risks.get(tool, risk), key=order.index)
+
+
+def _approvers_for(rules: PolicyRules, risk: Risk, hosts: Sequence[Host]) -> Decision:
+    found = []
+    for environment in sorted({host.environment for host in hosts}):
+        rule = next((rule for rule in rules.approvers if rule.covers(environment)), None)
+        if rule is None or not (rule.users or rule.groups):
+            reason = f"Nobody is configured to approve changes in environment {environment!r}."
+            return Decision(Verdict.DENY, f"approvers.none:{environment}", reason)
+        found.append((environment, rule))
+    if len({id(rule) for _, rule in found}) > 1:
+        names = ", ".join(environment for environment, _ in found)
+        reason = f"These hosts have different approvers ({names}). Ask for one environment at a time."
+        return Decision(Verdict.DENY, "approvers.mixed", reason)
+    environment, rule = found[0]
+    needed = max(rule.needed, _DANGER_NEEDS) if risk is Risk.DANGER else rule.needed
+    return Decision(
+        Verdict.NEED_APPROVAL,
+        f"approvers:{','.join(name for name, _ in found)}",
+        needed=needed,
+        approver_users=rule.users,
+        approver_groups=rule.groups,
+    )

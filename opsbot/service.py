@@ -1,0 +1,321 @@
+"""The use cases: events in, each handled once in its own task; recovery at start; sweeps; an orderly end."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import structlog
+
+from opsbot import answers, commands
+from opsbot.actions import Catalogue
+from opsbot.delivery import Delivery
+from opsbot.desk import ApprovalDesk
+from opsbot.dialogue import Dialogue
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    AuditRecord,
+    Content,
+    InboxItem,
+    Incoming,
+    IncomingCommand,
+    IncomingDecision,
+    IncomingMessage,
+    IncomingStop,
+    MessageRef,
+    Place,
+    Report,
+    Text,
+    UserMessage,
+    Verdict,
+)
+from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
+from opsbot.executor import Executor
+from opsbot.policy import PolicyRules, may_ask
+from opsbot.ports import Clock, Directory, Store
+from opsbot.redact import Redactor
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_S = 5.0
+_DRAIN_S = 20.0
+# After this long a command says that it is still at work.
+_PATIENCE_S = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service works with; put together by bootstrap."""
+
+    store: Store
+    directory: Directory
+    catalogue: Catalogue
+    executor: Executor
+    rules: PolicyRules
+    redactor: Redactor
+    clock: Clock
+    delivery: Delivery
+    desk: ApprovalDesk
+    dialogue: Dialogue
+    bot_name: str = "opsbot"
+
+
+class Service:
+    """Implements `ports.Handler`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- events in ---------------------------------------------------------------------------------------------------
+
+    async def accept(self, keys: Sequence[str], event: Incoming) -> bool:
+        """Write the event to the inbox and handle it in the background; False for a duplicate."""
+        received_at = self._parts.clock.now()
+        item_id = await self._parts.store.inbox.accept(keys, event, received_at)
+        if item_id is None:
+            return False
+        self._spawn(self._handle(InboxItem(item_id, event, received_at)))
+        return True
+
+    async def knows(self, place: Place) -> bool:
+        """Whether there is a conversation in this thread."""
+        return (await self._parts.store.conversations.load(place)).version > 0
+
+    async def _handle(self, item: InboxItem) -> None:
+        """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""
+        event = item.event
+        with structlog.contextvars.bound_contextvars(thread_id=event.place.key, event_id=item.id):
+            try:
+                await self._dispatch(item)
+            except OpsbotError as error:
+                log.info("event.refused", error=type(error).__name__)
+                await self._tell(event, Text(str(error), trusted=True))
+            except Exception:
+                error_id = secrets.token_hex(4)
+                log.exception("event.failed", error_id=error_id)
+                text = f"Something went wrong on my side (error {error_id}). Nothing was changed by this request."
+                await self._tell(event, Text(text, trusted=True))
+            await self._parts.store.inbox.finish(item.id)
+
+    async def _dispatch(self, item: InboxItem) -> None:
+        event = replace(item.event, actor=await self._identify(item.event.actor))
+        match event:
+            case IncomingMessage():
+                await self._on_message(event, item)
+            case IncomingCommand():
+                await self._on_command(event, item)
+            case IncomingDecision():
+                await self._on_decision(event)
+            case IncomingStop():
+                await self._on_stop(event)
+            case _:
+                assert_never(event)
+
+    async def _identify(self, actor: Actor) -> Actor:
+        """Add the user groups that rules name. When they cannot be read, the person counts as being in none."""
+        if not self._parts.rules.group_ids:
+            return actor
+        try:
+            groups = await self._parts.directory.groups_of(actor)
+        except ChatError as error:
+            log.warning("directory.unavailable", error=str(error))
+            groups = frozenset()
+        return replace(actor, groups=groups & self._parts.rules.group_ids)
+
+    async def _check_may_ask(self, event: Incoming) -> None:
+        decision = may_ask(self._parts.rules, event.actor)
+        if decision.verdict is Verdict.ALLOW:
+            return
+        facts = {"entrance": type(event).__name__, "rule": decision.rule}
+        await self._parts.store.audit.append(
+            AuditEntry("person.refused", self._parts.clock.now(), event.actor.key, event.place.key, facts=facts)
+        )
+        raise BadArguments(decision.reason)
+
+    async def _tell(self, event: Incoming, content: Content) -> None:
+        reply_to = event.reply_to if isinstance(event, IncomingCommand | IncomingDecision) else ""
+        await self._parts.delivery.whisper(event.place, event.actor, content, reply_to=reply_to)
+
+    # --- messages, decisions, stops ----------------------------------------------------------------------------------
+
+    async def _on_message(self, event: IncomingMessage, item: InboxItem) -> None:
+        if not event.addressed and not await self.knows(event.place):
+            return
+        await self._check_may_ask(event)
+        message = UserMessage(event.text, replace(event.actor, groups=frozenset()), item.received_at)
+        await self._parts.dialogue.hear(event.place, message)
+
+    async def _on_decision(self, event: IncomingDecision) -> None:
+        desk = self._parts.desk
+        if event.verb == "plan":
+            await self._check_may_ask(event)
+            await self._tell(event, await self._plan(event.approval_id))
+            return
+        if event.verb not in ("approve", "deny"):
+            raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
+        card = MessageRef(event.place.channel_id, event.message_id) if event.message_id else None
+        approve = event.verb == "approve"
+        approval = await desk.decide(event.approval_id, event.actor, approve=approve, card=card)
+        await self._tell(event, Text(_counted(approval), trusted=True))
+
+    async def _plan(self, approval_id: str) -> Report:
+        approval = await self._approval(approval_id)
+        return answers.plan_report(approval, self._parts.catalogue.current_hosts(approval.action))
+
+    async def _approval(self, approval_id: str) -> Approval:
+        approval = await self._parts.store.approvals.get(approval_id.strip().upper())
+        if approval is None:
+            raise BadArguments(f"There is no request {approval_id[:20]!r}. `approvals` lists the open ones.")
+        return approval
+
+    async def _on_stop(self, event: IncomingStop) -> None:
+        await self._check_may_ask(event)
+        if not self._parts.dialogue.stop(event.place, event.actor):
+            await self._tell(event, Text("Nothing is running in this thread.", trusted=True))
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    async def _on_command(self, event: IncomingCommand, item: InboxItem) -> None:
+        await self._check_may_ask(event)
+        match commands.parse(event.text):
+            case commands.Read() as read:
+                await self._answer_read(event, item, read)
+            case commands.Restart() as restart:
+                await self._restart(event, item, restart)
+            case commands.Ask(text):
+                await self._ask(event, item, text)
+            case commands.ListTools():
+                await self._reply(event, item, answers.tools_report(self._parts.catalogue))
+            case commands.ListApprovals():
+                await self._reply(event, item, await self._open_approvals())
+            case commands.Explain(approval_id):
+                await self._reply(event, item, await self._explain(approval_id))
+            case commands.Reset():
+                await self._reset(event, item)
+            case commands.Help():
+                await self._reply(event, item, answers.help_report(self._parts.bot_name))
+
+    async def _answer_read(self, event: IncomingCommand, item: InboxItem, read: commands.Read) -> None:
+        prepared = self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments))
+        reading = asyncio.ensure_future(self._parts.executor.read(prepared))
+        done, _ = await asyncio.wait({reading}, timeout=_PATIENCE_S)
+        if not done:
+            where = f"{len(prepared.hosts)} hosts" if len(prepared.hosts) != 1 else prepared.hosts[0].name
+            limit = f"{prepared.tool.timeout_s:g} s"
+            text = f"Still looking at {where}; a host that does not answer is given up after {limit}."
+            await self._tell(event, Text(text, trusted=True))
+        await self._reply(event, item, answers.read_report(prepared, await reading, self._parts.redactor))
+
+    async def _restart(self, event: IncomingCommand, item: InboxItem, restart: commands.Restart) -> None:
+        prepared = self._parts.catalogue.from_words("restart_service", restart.hosts, {"unit": restart.unit})
+        approval = await self._parts.desk.propose(
+            event.place, event.actor, prepared, call_id=f"command:{item.id}", reason=restart.reason
+        )
+        text = f"Asked as request {approval.id}: somebody who may approve it has to press the button on the card."
+        await self._tell(event, Text(text, trusted=True))
+
+    async def _ask(self, event: IncomingCommand, item: InboxItem, text: str) -> None:
+        """Give a question from a slash command a thread of its own."""
+        place = event.place
+        if not place.thread_id:
+            opening = Text(f"<@{event.actor.user_id}> asks: {text}", trusted=True)
+            ref = await self._parts.delivery.send(f"ask:{item.id}", place, opening)
+            if ref is None:
+                raise ChatError("Slack did not take the message just now; please ask again.")
+            place = replace(place, thread_id=ref.message_id)
+        message = UserMessage(text, replace(event.actor, groups=frozenset()), item.received_at)
+        await self._parts.dialogue.hear(place, message)
+
+    async def _open_approvals(self) -> Report:
+        states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)
+        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), self._parts.clock.now())
+
+    async def _explain(self, approval_id: str) -> Report:
+        approval = await self._approval(approval_id)
+        return answers.explain_report(approval, await self._story(approval.id))
+
+    async def _story(self, approval_id: str) -> list[AuditRecord]:
+        story: list[AuditRecord] = []
+        after = 0
+        while page := await self._parts.store.audit.read(after=after):
+            story += [record for record in page if record.entry.approval_id == approval_id]
+            after = page[-1].seq
+        return story
+
+    async def _reset(self, event: IncomingCommand, item: InboxItem) -> None:
+        if not event.place.thread_id:
+            raise BadArguments("A reset is for one thread: write `!reset` in it, mentioning me in a channel.")
+        await self._parts.dialogue.reset(event.place)
+        await self._reply(event, item, Text("Forgotten. Open requests and the audit stay.", trusted=True))
+
+    async def _reply(self, event: IncomingCommand, item: InboxItem, content: Content) -> None:
+        """Answer a slash command privately, a `!command` in its thread."""
+        if event.reply_to or not event.place.thread_id:
+            await self._tell(event, content)
+        else:
+            await self._parts.delivery.send(f"command:{item.id}", event.place, content)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up whatever the last process left, then begin to sweep. Call once the chat service is reachable."""
+        await self._parts.delivery.resend()
+        await self._parts.desk.recover()
+        for item in await self._parts.store.inbox.waiting():
+            self._spawn(self._handle(item))
+        for place in await self._parts.store.conversations.needing_turn():
+            self._spawn(self._guarded("wake", self._parts.dialogue.wake(place)))
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def settled(self, approval: Approval) -> None:
+        """An approval reached its end: the conversation that asked for it goes on."""
+        self._spawn(self._guarded("wake", self._parts.dialogue.wake(approval.place)))
+
+    async def stop(self) -> None:
+        """End within 20 s: running actions are waited for, turns are left to be resumed at the next start."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._parts.desk.drain(_DRAIN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._parts.executor.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._parts.clock.sleep(_SWEEP_S)
+            await self._guarded("sweep", self._parts.desk.sweep())
+            await self._guarded("sweep", self._parts.delivery.resend())
+
+    async def _guarded(self, what: str, work: Awaitable[None]) -> None:
+        """Background work nobody waits for: a failure is logged, and the next sweep or start tries again."""
+        try:
+            await work
+        except StoreError as error:
+            log.error("background.failed", what=what, error=str(error))
+        except Exception:
+            log.exception("background.failed", what=what)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _counted(approval: Approval) -> str:
+    """Answer a click that counted."""
+    if approval.state is ApprovalState.DENIED:
+        return f"Denied. Request {approval.id} will not run."
+    missing = approval.needed - len(approval.reviews)
+    if approval.state is ApprovalState.PENDING:
+        return f"Counted. It takes {missing} more."
+    return f"Approved. Request {approval.id} runs now; the card shows the result."

@@ -1,0 +1,37 @@
+"""A clock that moves only when told."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+
+class FakeClock:
+    """Wall and monotonic time move together by `advance`; `jump` moves the wall clock alone."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)) -> None:
+        self._now = start
+        self._monotonic = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        event = asyncio.Event()
+        self._sleepers.append((self._monotonic + seconds, event))
+        await event.wait()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass and wake who slept until then."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+        due = [event for at, event in self._sleepers if at <= self._monotonic]
+        self._sleepers = [(at, event) for at, event in self._sleepers if at > self._monotonic]
+        for event in due:
+            event.set()
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as an administrator or NTP would."""
+        self._now += timedelta(seconds=seconds)

@@ -1,0 +1,229 @@
+"""The approval state machine: what is bound, who may decide, when it ends."""
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsbot import approvals
+from opsbot.approvals import Proposal, bind, check_unchanged, conclude, digest, expire, open_approval, review
+from opsbot.domain import (
+    Action,
+    Actor,
+    ApprovalState,
+    Decision,
+    Host,
+    HostOutcome,
+    Impact,
+    Place,
+    Result,
+    Risk,
+    Verdict,
+)
+from opsbot.errors import AlreadyDecided, ApprovalError, Expired, NotAllowed, Stale
+from opsbot.policy import TERMINAL_TEAM, ApproverRule, PolicyRules
+from opsbot.tooling import Tool
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+ALICE = Actor("T1", "UALICE")
+BOB = Actor("T1", "UBOB")
+DAVE = Actor("T1", "UDAVE", frozenset({"SSRE"}))
+CAROL = Actor("T1", "UCAROL")
+TERMINAL = Actor(TERMINAL_TEAM, "root")
+HOST = Host(
+    "web-1", address="192.0.2.1", host_key="ssh-ed25519 AAAA", environment="production", units=("nginx.service",)
+)
+TOOL = Tool("restart_service", "Restart.", Risk.CHANGE, 90, lambda: None, (), True, sha256="f" * 64)
+ACTION = Action("restart_service", {"unit": "nginx.service"}, ("web-1",))
+RULES = PolicyRules(approvers=(ApproverRule(("*",), frozenset({"UBOB"}), frozenset({"SSRE"})),))
+
+
+def make(*, needed=1, requester=ALICE, rules=RULES, users=frozenset({"UBOB"}), groups=frozenset({"SSRE"})):
+    decision = Decision(
+        Verdict.NEED_APPROVAL, "approvers:production", needed=needed, approver_users=users, approver_groups=groups
+    )
+    impacts = {"web-1": Impact((("state", "active"),), {"invocation_id": "a1"})}
+    proposal = Proposal(Place("T1", "C1", "1.0"), requester, TOOL, ACTION, (HOST,), decision, impacts, call_id="c1")
+    return open_approval(proposal, rules, now=NOW, lifetime_s=300)
+
+
+def click(approval, actor, *, approve=True, after_s=10, rules=RULES):
+    return review(approval, actor, approve=approve, now=NOW + timedelta(seconds=after_s), rules=rules)
+
+
+def test_an_approver_approves():
+    approved = click(make(), BOB)
+    assert approved.state is ApprovalState.APPROVED
+    assert approved.reviews[0].actor == BOB
+    assert approved.decided_at == NOW + timedelta(seconds=10)
+
+
+def test_a_group_member_approves():
+    assert click(make(), DAVE).state is ApprovalState.APPROVED
+
+
+def test_requester_cannot_approve_own_request():
+    with pytest.raises(NotAllowed, match="somebody else has to approve"):
+        click(make(requester=BOB), BOB)
+
+
+def test_requester_with_changed_groups_is_still_the_requester():
+    with pytest.raises(NotAllowed, match="somebody else"):
+        click(make(requester=Actor("T1", "UDAVE")), DAVE)
+
+
+def test_requester_may_withdraw():
+    assert click(make(), ALICE, approve=False).state is ApprovalState.DENIED
+
+
+def test_somebody_without_the_role_cannot_decide_either_way():
+    for approve in (True, False):
+        with pytest.raises(NotAllowed, match="not among the approvers"):
+            click(make(), CAROL, approve=approve)
+
+
+def test_the_same_user_id_in_another_team_is_somebody_else_and_may_not_decide():
+    with pytest.raises(NotAllowed):
+        click(make(), Actor("T2", "UBOB"))
+
+
+def test_two_people_are_needed_when_two_are_asked_for():
+    first = click(make(needed=2), BOB)
+    assert first.state is ApprovalState.PENDING
+    with pytest.raises(AlreadyDecided, match="another person"):
+        click(first, BOB)
+    assert click(first, DAVE).state is ApprovalState.APPROVED
+
+
+def test_one_denial_ends_it_even_after_an_approval():
+    assert click(click(make(needed=2), BOB), DAVE, approve=False).state is ApprovalState.DENIED
+
+
+def test_a_late_click_is_told_who_decided_and_when():
+    with pytest.raises(AlreadyDecided, match=r"approved by <@UBOB> at 03:00:10 UTC"):
+        click(click(make(), BOB), DAVE)
+
+
+@pytest.mark.parametrize("after_s", [300, 301, 86400])
+def test_no_click_counts_at_or_after_the_expiry(after_s):
+    with pytest.raises(Expired):
+        click(make(), BOB, after_s=after_s)
+
+
+def test_the_last_moment_counts():
+    assert click(make(), BOB, after_s=299.999).state is ApprovalState.APPROVED
+
+
+def test_expiry_is_neither_early_nor_for_decided_ones():
+    with pytest.raises(NotAllowed):
+        expire(make(), NOW + timedelta(seconds=299))
+    assert expire(make(), NOW + timedelta(seconds=300)).state is ApprovalState.EXPIRED
+    with pytest.raises(AlreadyDecided):
+        expire(click(make(), BOB, approve=False), NOW + timedelta(seconds=300))
+
+
+def test_terminal_operator_approves_only_if_configured():
+    with pytest.raises(NotAllowed, match="terminal_operator"):
+        click(make(requester=TERMINAL), TERMINAL)
+    rules = replace(RULES, terminal_operator=True)
+    assert click(make(requester=TERMINAL, rules=rules), TERMINAL, rules=rules).state is ApprovalState.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("requester", "clicker", "approve", "state", "late", "listed"),
+    [
+        *itertools.product(
+            (ALICE, BOB), (ALICE, BOB, DAVE, CAROL), (True, False), tuple(ApprovalState), (False, True), (True, False)
+        )
+    ],
+)
+def test_every_click_in_every_state(requester, clicker, approve, state, late, listed):
+    """The whole table (576 rows), written from the rules and not from the code."""
+    users, groups = (frozenset({"UBOB"}), frozenset({"SSRE"})) if listed else (frozenset(), frozenset())
+    approval = replace(make(requester=requester, users=users, groups=groups), state=state)
+    is_approver = listed and clicker in (BOB, DAVE)
+    own = clicker is requester
+    counts = state is ApprovalState.PENDING and not late and ((own and not approve) or (is_approver and not own))
+    after_s = 400 if late else 10
+    if not counts:
+        with pytest.raises(ApprovalError, match="."):
+            click(approval, clicker, approve=approve, after_s=after_s)
+        return
+    after = click(approval, clicker, approve=approve, after_s=after_s)
+    assert after.state is (ApprovalState.APPROVED if approve else ApprovalState.DENIED)
+
+
+def current(*, tool=TOOL, action=ACTION, host=HOST, rules=RULES):
+    return bind(tool, action, (host,), rules)
+
+
+def test_nothing_changed_passes():
+    check_unchanged(make(), current())
+
+
+@pytest.mark.parametrize(
+    ("field", "now"),
+    [
+        ("tool_file", current(tool=replace(TOOL, sha256="e" * 64))),
+        ("tool", current(action=replace(ACTION, tool="stop_service"))),
+        ("arguments", current(action=replace(ACTION, arguments={"unit": "redis.service"}))),
+        ("hosts", current(action=replace(ACTION, hosts=("web-2",)))),
+        ("host_records", current(host=replace(HOST, address="192.0.2.9"))),
+        ("host_records", current(host=replace(HOST, host_key="ssh-ed25519 BBBB"))),
+        ("host_records", current(host=replace(HOST, units=()))),
+        ("host_records", current(host=replace(HOST, user="root"))),
+        ("policy", current(rules=replace(RULES, hosts_per_action=3))),
+    ],
+)
+def test_any_change_after_approval_makes_it_stale_and_says_what(field, now):
+    with pytest.raises(Stale, match=f"stale:{field}:"):
+        check_unchanged(make(), now)
+
+
+@pytest.mark.parametrize(
+    ("field", "edited"),
+    [
+        ("requester", {"requester": CAROL}),
+        ("needed", {"needed": 0}),
+        ("expires_at", {"expires_at": NOW + timedelta(days=1)}),
+        ("digest", {"digest": "0" * 64}),
+    ],
+)
+def test_an_edited_record_is_stale(field, edited):
+    with pytest.raises(Stale, match=f"stale:{field}:"):
+        check_unchanged(replace(make(), **edited), current())
+
+
+def test_digest_is_over_the_bindings_alone_and_order_does_not_matter():
+    approval = make()
+    assert approval.digest == digest(dict(reversed(list(approval.bindings.items()))))
+    assert approval.digest != make(requester=CAROL).digest
+
+
+@given(st.lists(st.sampled_from(list(Result)), max_size=3))
+def test_an_action_is_done_only_if_every_host_is_verified_as_done(results):
+    hosts = ("a", "b", "c")
+    approval = replace(make(), action=replace(ACTION, hosts=hosts))
+    outcomes = [HostOutcome(name, result, "") for name, result in zip(hosts, results, strict=False)]
+    final = conclude(approval, outcomes)
+    assert (final.state is ApprovalState.DONE) == (results == [Result.DONE] * 3)
+    if Result.UNKNOWN in results:
+        assert final.state is ApprovalState.UNKNOWN
+    for name in hosts[len(results) :]:
+        assert name in final.note
+
+
+def test_ids_are_unambiguous_and_unguessable():
+    ids = {make().id for _ in range(500)}
+    assert len(ids) == 500
+    assert not set("".join(ids)) & set("01OIL")
+
+
+def test_the_models_result_is_a_failure_unless_done():
+    for state in ApprovalState:
+        result = approvals.result_for_model(replace(make(), state=state))
+        assert result.failed is (state is not ApprovalState.DONE)
+        assert result.call_id == "c1"

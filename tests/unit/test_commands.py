@@ -1,0 +1,70 @@
+"""The grammar of `/ops`."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsbot import commands
+from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Read, Reset, Restart, parse
+from opsbot.errors import BadArguments
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("status web-1", Read("server_status", ("web-1",))),
+        ("STATUS all", Read("server_status", ("all",))),
+        ("  status   web-1   db  ", Read("server_status", ("web-1", "db"))),
+        ("services web", Read("service_status", ("web",))),
+        ("service nginx web-1 web-2", Read("service_status", ("web-1", "web-2"), (("unit", "nginx"),))),
+        ("logs nginx web-1", Read("service_logs", ("web-1",), (("unit", "nginx"),))),
+        ("logs nginx web-1 20", Read("service_logs", ("web-1",), (("unit", "nginx"), ("lines", 20)))),
+        ("restart nginx web-1", Restart("nginx", ("web-1",))),
+        ("restart nginx web-1 web-2 because it leaks", Restart("nginx", ("web-1", "web-2"), "it leaks")),
+        ("hosts", Read("list_hosts")),
+        ("tools", ListTools()),
+        ("approvals", ListApprovals()),
+        ("explain A7K3", Explain("A7K3")),
+        ("ask what is wrong with web-1?", Ask("what is wrong with web-1?")),
+        ("reset", Reset()),
+        ("help", Help()),
+        ("help me", Help()),
+    ],
+)
+def test_every_word(text, command):
+    assert parse(text) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "Usage: `help`"),
+        ("statsu web-1", "Did you mean `status`?"),
+        ("rm -rf /", "is not a command"),
+        ("status", "Usage: `status HOST|GROUP|all`"),
+        ("restart nginx", "Usage: `restart UNIT HOST"),
+        ("restart nginx web-1 because", "no reason after `because`"),
+        ("restart nginx because it leaks", "Usage: `restart"),
+        ("logs nginx", "Usage: `logs"),
+        ("explain", "Usage: `explain ID`"),
+        ("reset everything", "takes nothing after it"),
+        ("ask", "Usage: `ask TEXT`"),
+        ("status " + "x" * 1000, "too long"),
+    ],
+)
+def test_a_wrong_line_is_told_what_is_expected(text, says):
+    with pytest.raises(BadArguments) as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_command_or_a_readable_refusal(text):
+    with suppress(BadArguments):  # any other exception fails the test
+        parse(text)
+
+
+def test_every_usage_line_has_a_parser_and_back():
+    assert set(commands.WORDS) == set(commands._PARSERS)
