@@ -1,0 +1,228 @@
+"""The approval card: facts from the record in fixed first blocks, then people's and hosts' own words, labelled."""
+
+import json
+from datetime import datetime
+
+from opsbot.adapters.slack import pieces
+from opsbot.adapters.slack.mrkdwn import date, defanged
+from opsbot.adapters.slack.pieces import Block, Payload
+from opsbot.adapters.slack.visible import cut, one_line, spelled_out
+from opsbot.domain import Actor, Approval, ApprovalState, Card, HostOutcome, Impact, Result, Review, Step
+
+APPROVE = "opsbot.approve"
+DENY = "opsbot.deny"
+PLAN = "opsbot.plan"
+
+# Slack shows about this much before "See more"; the record and `/ops explain` have the rest.
+_REASON_MAX = 300
+_EVIDENCE_MAX = 2000
+_FACT_MAX = 200
+_HOSTS_SHOWN = 8
+_STEPS_SHOWN = 20
+
+_TITLES = {
+    ApprovalState.PENDING: "Approval needed",
+    ApprovalState.APPROVED: "Approved",
+    ApprovalState.EXECUTING: "Running",
+    ApprovalState.DONE: "Done",
+    ApprovalState.FAILED: "Failed",
+    ApprovalState.UNKNOWN: "Outcome unknown",
+    ApprovalState.DENIED: "Denied",
+    ApprovalState.EXPIRED: "Expired",
+    ApprovalState.STALE: "Stale",
+}
+_VERDICTS = {
+    Result.DONE: "done, verified on the host",
+    Result.FAILED: "FAILED",
+    Result.NOT_DONE: "not done, nothing changed",
+    Result.UNKNOWN: "UNKNOWN",
+}
+
+
+def render(card: Card) -> Payload:
+    """Render a card. The first blocks hold facts only and never depend on what a person, model or host wrote."""
+    approval = card.approval
+    facts = [_title(approval), _facts(approval), _people(approval), _impacts(approval), _standing(approval)]
+    progress = [_steps(card.steps)] if card.steps else []
+    results = [_outcome(outcome) for outcome in approval.outcomes[:_HOSTS_SHOWN]]
+    blocks = [*facts, *progress, *results, _quoted(approval), *_buttons(approval)]
+    return Payload(_sentence(approval), tuple(blocks), _plain(card))
+
+
+def fact_blocks(payload: Payload) -> tuple[Block, ...]:
+    """Return the blocks of a rendered card that hold its facts."""
+    return payload.blocks[:5]
+
+
+def _title(approval: Approval) -> Block:
+    return pieces.header(f"{_TITLES[approval.state]}: {_action_line(approval)}")
+
+
+def _action_line(approval: Approval) -> str:
+    arguments = " ".join(_value(value) for _, value in sorted(approval.action.arguments.items()))
+    hosts = ", ".join(one_line(host, _FACT_MAX) for host in approval.action.hosts)
+    said = " ".join(part for part in (one_line(approval.action.tool, _FACT_MAX), arguments) if part)
+    return f"{said} on {hosts}" if hosts else said
+
+
+def _value(value: object) -> str:
+    said = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return one_line(said, _FACT_MAX)
+
+
+def _facts(approval: Approval) -> Block:
+    action = approval.action
+    rows = [("action", one_line(action.tool, _FACT_MAX))]
+    rows += [(one_line(name, 40), _value(value)) for name, value in sorted(action.arguments.items())]
+    rows += [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
+    rows += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
+    rows += [("approval", one_line(approval.id, 64))]
+    width = max(len(name) for name, _ in rows)
+    return pieces.rich_text(
+        pieces.preformatted(cut("\n".join(f"{name:<{width}}  {value}" for name, value in rows), 3000))
+    )
+
+
+def _people(approval: Approval) -> Block:
+    return pieces.mrkdwn_fields(
+        [
+            f"*Requested by* {_person(approval.requester)}",
+            f"*Needs* {approval.needed} of {_approvers(approval)}",
+            f"*Asked* {_moment(approval.created_at)}",
+            f"*Expires* {_moment(approval.expires_at)}",
+        ]
+    )
+
+
+def _approvers(approval: Approval) -> str:
+    users = [f"<@{user}>" for user in sorted(approval.approver_users) if user.isalnum()]
+    groups = [f"<!subteam^{group}>" for group in sorted(approval.approver_groups) if group.isalnum()]
+    named = users + groups
+    more = f" and {len(named) - 6} more" if len(named) > 6 else ""
+    return (", ".join(named[:6]) or "nobody (no approver is configured)") + more
+
+
+def _person(actor: Actor) -> str:
+    return f"<@{actor.user_id}>" if actor.user_id.isalnum() else "somebody"
+
+
+def _moment(at: datetime) -> str:
+    return date(int(at.timestamp()), at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+
+
+def _impacts(approval: Approval) -> Block:
+    shown = sorted(approval.impacts.items())[:_HOSTS_SHOWN]
+    elements = [element for host, impact in shown for element in _impact(host, impact)]
+    if len(approval.impacts) > len(shown):
+        elements.append(pieces.line(pieces.words(f"and {len(approval.impacts) - len(shown)} more hosts: Show plan")))
+    return pieces.rich_text(*(elements or [pieces.line(pieces.words("No impact on hosts is known for this action."))]))
+
+
+def _impact(host: str, impact: Impact) -> list[Block]:
+    rows = [(one_line(name, 40), one_line(value, _FACT_MAX)) for name, value in impact.facts]
+    width = max((len(name) for name, _ in rows), default=0)
+    table = "\n".join(f"{name:<{width}}  {value}" for name, value in rows) or "nothing known"
+    return [pieces.line(pieces.words(f"What it hits on {one_line(host, 80)}", bold=True)), pieces.preformatted(table)]
+
+
+def _standing(approval: Approval) -> Block:
+    reviews = [
+        f"{'Approved' if r.approve else 'Denied'} by {_person(r.actor)} {_moment(r.at)}" for r in approval.reviews
+    ]
+    return pieces.mrkdwn_section("\n".join([_state_line(approval), *reviews[:10]]))
+
+
+def _state_line(approval: Approval) -> str:
+    given = sum(review.approve for review in approval.reviews)
+    when = f" {_moment(approval.decided_at)}" if approval.decided_at else ""
+    match approval.state:
+        case ApprovalState.PENDING:
+            return f"*Waiting*: {given} of {approval.needed} approvals. Nothing has been done."
+        case ApprovalState.APPROVED:
+            return "*Approved*, about to run."
+        case ApprovalState.EXECUTING:
+            return "*Running now.*"
+        case ApprovalState.DONE:
+            return "*Done*, and the host confirms it."
+        case ApprovalState.FAILED:
+            return "*Failed.* What each host says is below."
+        case ApprovalState.UNKNOWN:
+            return "*Outcome unknown.* It may or may not have run; it will not be repeated by itself."
+        case ApprovalState.DENIED:
+            return f"*Denied*{when}. Nothing was done."
+        case ApprovalState.EXPIRED:
+            return f"*Expired*{when}. Nothing was done."
+        case ApprovalState.STALE:
+            return f"*Stale*{when}: what was asked is no longer what would run. Nothing was done."
+
+
+def _steps(steps: tuple[Step, ...]) -> Block:
+    hidden = len(steps) - _STEPS_SHOWN
+    items = [pieces.line(*_step(step)) for step in steps[-_STEPS_SHOWN:]]
+    earlier = [pieces.line(pieces.words(f"({hidden} earlier steps)"))] if hidden > 0 else []
+    return pieces.rich_text(pieces.bullets(*earlier, *items))
+
+
+def _step(step: Step) -> list[Block]:
+    detail = cut(one_line(step.detail, _FACT_MAX), _FACT_MAX)
+    runs = [pieces.words(f"[{one_line(step.state, 20)}] ", code=True), pieces.words(one_line(step.title, _FACT_MAX))]
+    return runs + ([pieces.words(f": {detail}")] if detail else [])
+
+
+def _outcome(outcome: HostOutcome) -> Block:
+    verdict = f"{one_line(outcome.host, 80)}: {_VERDICTS[outcome.result]}"
+    rows = [pieces.line(pieces.words(verdict, bold=True), pieces.words(f"\n{one_line(outcome.summary, 400)}"))]
+    if outcome.facts:
+        facts = "\n".join(f"{one_line(name, 40)}  {one_line(value, _FACT_MAX)}" for name, value in outcome.facts)
+        rows.append(pieces.preformatted(facts))
+    if outcome.result is not Result.DONE:
+        rows.append(pieces.line(pieces.words("The host's own log lines (text from the host, not checked):")))
+        rows.append(pieces.preformatted(_evidence(outcome.evidence)))
+    return pieces.rich_text(*rows)
+
+
+def _evidence(text: str) -> str:
+    shown = spelled_out(text).strip("\n")
+    # The newest lines say why it failed.
+    return ("…" + shown[1 - _EVIDENCE_MAX :] if len(shown) > _EVIDENCE_MAX else shown) or "none"
+
+
+def _quoted(approval: Approval) -> Block:
+    note = cut(defanged(spelled_out(approval.note)), _REASON_MAX).strip() or "none"
+    reason = cut(defanged(spelled_out(approval.reason)), _REASON_MAX).strip() or "none given"
+    return pieces.rich_text(
+        pieces.line(pieces.words("Reason given (words of whoever asked, not checked):")),
+        pieces.quote(reason),
+        pieces.line(pieces.words("Note:")),
+        pieces.quote(note),
+    )
+
+
+def _buttons(approval: Approval) -> list[Block]:
+    if approval.state is not ApprovalState.PENDING:
+        return []
+    approve = pieces.button("Approve", APPROVE, approval.id, style="primary")
+    approve["confirm"] = pieces.confirm("Run this?", _action_line(approval), "Approve", "Not now")
+    deny = pieces.button("Deny", DENY, approval.id, style="danger")
+    return [pieces.actions(approve, deny, pieces.button("Show plan", PLAN, approval.id))]
+
+
+def _sentence(approval: Approval) -> str:
+    said = f"{_TITLES[approval.state]}: {_action_line(approval)}"
+    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _plain(card: Card) -> str:
+    approval = card.approval
+    lines = [f"{_TITLES[approval.state]}: {_action_line(approval)}", f"digest {approval.digest[:12]}, id {approval.id}"]
+    lines += [
+        f"{host}: {name} {one_line(value, _FACT_MAX)}"
+        for host, i in approval.impacts.items()
+        for name, value in i.facts
+    ]
+    lines += [f"by {review.actor.user_id}: {'approved' if review.approve else 'denied'}" for review in approval.reviews]
+    lines += [f"[{step.state}] {one_line(step.title, _FACT_MAX)}" for step in card.steps]
+    lines += [f"{o.host}: {_VERDICTS[o.result]}. {one_line(o.summary, 400)}" for o in approval.outcomes]
+    if approval.state is ApprovalState.PENDING:
+        lines.append(f"The buttons could not be shown: `/ops explain {approval.id}` tells more.")
+    return "\n".join(lines)

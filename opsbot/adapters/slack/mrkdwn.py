@@ -1,0 +1,99 @@
+"""Slack's text formats: escaping, reading what people typed, and taking the teeth out of the model's Markdown."""
+
+import html
+import re
+
+from opsbot.adapters.slack.visible import stripped
+
+_CONTROL = re.compile(r"<([^<>\n]*)>")
+# A scheme with `://`, also with the backslash escapes that Markdown removes later.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)\\?:\\?/\\?/")
+_SCHEME_NO_SLASHES = re.compile(r"\b(mailto|javascript|data|vbscript|slack|tel|sms|file)\\?:(?=\S)", re.IGNORECASE)
+_WWW = re.compile(r"\b(www)\\?\.(?=\S)", re.IGNORECASE)
+# `evil.example/path`: some Markdown renderers link it without a scheme. File paths start with a slash and stay.
+_BARE_DOMAIN = re.compile(r"(?<![\w/.\\-])((?:[\w-]+\.)*[\w-]+)\.([A-Za-z]{2,})(?=(?::\d+)?/\S)")
+# `[label]: target` defines a link; `[::1]:8080` is an address and stays.
+_DEFINITION = re.compile(r"\]:(?!\d{1,5}(?![\w.@:/]))")
+_MENTION = re.compile(r"<(?=[@!#])")
+_PERSON = re.compile(r"< @([UW][A-Z0-9]+)>")
+_AUTOLINK = re.compile(r"<(?=\s*[A-Za-z][A-Za-z0-9+.\-]*(?:\[:\]|:))")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+
+
+def escape(text: str) -> str:
+    """Escape the three characters that mean something in mrkdwn, as Slack documents it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def plain(text: str, bot_user_id: str) -> str:
+    """Turn a typed message (mrkdwn) into plain text, without the mentions of the bot."""
+    own = re.compile(rf"<@{re.escape(bot_user_id)}(?:\|[^<>]*)?>")
+    spoken = _CONTROL.sub(_say_control, own.sub(" ", text))
+    unescaped = spoken.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    return stripped(unescaped.replace("\u00a0", " ")).strip()
+
+
+def mentions(text: str, user_id: str) -> bool:
+    """Whether the message mentions this user."""
+    return f"<@{user_id}>" in text or f"<@{user_id}|" in text
+
+
+def defanged(text: str) -> str:
+    """Make every URL and link syntax in a Markdown or plain text inert, and every mention too.
+
+    The whole text is treated alike, code included: telling code from text would need the very parser Slack uses.
+    """
+    text = stripped(_without_entities(text))
+    text = _SCHEME.sub(r"\1[:]//", text)
+    text = _SCHEME_NO_SLASHES.sub(r"\1[:]", text)
+    text = _WWW.sub(r"\1[.]", text)
+    text = _BARE_DOMAIN.sub(r"\1[.]\2", text)
+    text = text.replace("](", "] (")
+    text = _DEFINITION.sub("] :", text)
+    text = _AUTOLINK.sub("< ", text)
+    return _MENTION.sub("< ", text)
+
+
+def own_words(text: str) -> str:
+    """Prepare a text of opsbot's own: people may be mentioned, channels and groups not; hidden characters go."""
+    return _PERSON.sub(r"<@\1>", _MENTION.sub("< ", stripped(text)))
+
+
+def report_words(text: str) -> str:
+    """Prepare a text of opsbot's own that may quote what somebody typed: as the model's, but people are mentioned."""
+    return _PERSON.sub(r"<@\1>", defanged(text))
+
+
+def date(epoch_s: int, fallback: str) -> str:
+    """Write a moment that Slack shows in the reader's own time zone; `fallback` is trusted text."""
+    return f"<!date^{epoch_s}^{{date_short_pretty}} {{time_secs}}|{escape(fallback)}>"
+
+
+def _without_entities(text: str) -> str:
+    for _ in range(4):
+        decoded = html.unescape(text)
+        if decoded == text:
+            break
+        text = decoded
+    return _ENTITY.sub("& ", text)
+
+
+def _say_control(match: re.Match[str]) -> str:
+    target, _, label = match.group(1).partition("|")
+    if target.startswith("@"):
+        return target
+    if target.startswith("#"):
+        return f"#{label}" if label else target
+    if target.startswith("!"):
+        return label if label else "@" + target[1:]
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", target):
+        return match.group(0)
+    return _say_link(target, label)
+
+
+def _say_link(target: str, label: str) -> str:
+    # Slack links host names and unit names (`getty@tty1.service`) by itself: then the label is what was typed.
+    if not label:
+        return target
+    bare = re.sub(r"^(?:mailto:|tel:|https?://)", "", target)
+    return label if bare.rstrip("/") == label.rstrip("/") or target == label else f"{label} ({target})"
