@@ -26,6 +26,7 @@ _HOMES = {
         "ToolError",
         "UnknownHost",
     ),
+    "opsbot.readable": ("duration_text", "percent_text", "size_text", "time_text"),
     "opsbot.tooling": ("Context", "Unit", "tool"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

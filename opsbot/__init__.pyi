@@ -21,6 +21,7 @@ from opsbot.errors import (
     ToolError,
     UnknownHost,
 )
+from opsbot.readable import duration_text, percent_text, size_text, time_text
 from opsbot.tooling import Context, Unit, tool
 
 __version__: str
