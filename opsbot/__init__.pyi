@@ -45,5 +45,9 @@ __all__ = [
     "Unit",
     "UnitFacts",
     "UnknownHost",
+    "duration_text",
+    "percent_text",
+    "size_text",
+    "time_text",
     "tool",
 ]
