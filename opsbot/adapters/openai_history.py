@@ -1,0 +1,94 @@
+"""Histories for the wire: every call followed by its one answer, and a prefix that never changes as history grows."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from opsbot.domain import AssistantMessage, Message, ToolCall, ToolResult, UserMessage
+
+NOT_EXECUTED = "Waiting for a person's approval; not executed."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Something the model reads in the user's role."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """One reply of the model, with its calls."""
+
+    message: AssistantMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one call of the reply before it."""
+
+    call_id: str
+    content: str
+
+
+Item: TypeAlias = Asked | Replied | Answer
+
+
+def ordered(messages: Sequence[Message]) -> tuple[Item, ...]:
+    """Arrange a history so that the calls of a reply are answered right behind it, each exactly once.
+
+    A result that came later than the next message, because a person had to decide first, becomes a message of its
+    own at its own position; the call keeps the placeholder it was first shown with.
+    """
+    items: list[Item] = []
+    tools = {call.call_id: call.tool for m in messages if isinstance(m, AssistantMessage) for call in m.calls}
+    position = 0
+    while position < len(messages):
+        message = messages[position]
+        position += 1
+        match message:
+            case UserMessage():
+                items.append(Asked(f"<{message.actor.user_id}>: {message.text}"))
+            case ToolResult():
+                items.append(_outcome(message, tools))
+            case AssistantMessage():
+                end = _end_of_results(messages, position)
+                items += _reply(message, [m for m in messages[position:end] if isinstance(m, ToolResult)], tools)
+                position = end
+    return tuple(items)
+
+
+def wire_arguments(call: ToolCall) -> str:
+    """Return the call's arguments as a JSON object's text, for servers that refuse a history with anything else."""
+    try:
+        if isinstance(json.loads(call.arguments), dict):
+            return call.arguments
+    except ValueError:
+        pass
+    return json.dumps({"unreadable": call.arguments})
+
+
+def _end_of_results(messages: Sequence[Message], start: int) -> int:
+    end = start
+    while end < len(messages) and isinstance(messages[end], ToolResult):
+        end += 1
+    return end
+
+
+def _reply(message: AssistantMessage, results: Sequence[ToolResult], tools: dict[str, str]) -> list[Item]:
+    if not message.text and not message.calls:
+        return [_outcome(result, tools) for result in results]
+    waiting = list(results)
+    items: list[Item] = [Replied(message)]
+    for call in message.calls:
+        own = next((result for result in waiting if result.call_id == call.call_id), None)
+        if own is not None:
+            waiting.remove(own)
+        items.append(Answer(call.call_id, own.content if own else NOT_EXECUTED))
+    return items + [_outcome(result, tools) for result in waiting]
+
+
+def _outcome(result: ToolResult, tools: dict[str, str]) -> Asked:
+    tool = tools.get(result.call_id)
+    return Asked(f"Outcome of call {result.call_id}{f' ({tool})' if tool else ''}: {result.content}")

@@ -1,0 +1,279 @@
+"""The language model, over the openai SDK: one reply per call, complete or an error the asker can read."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import httpx2
+import structlog
+from openai import AsyncAPIResponse, OpenAIError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from opsbot.adapters.openai_breaker import MAX_FAILURES, Breaker
+from opsbot.adapters.openai_chat import ChatWire
+from opsbot.adapters.openai_doctor import findings
+from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
+from opsbot.adapters.openai_errors import TryFailed, translated
+from opsbot.adapters.openai_http import client
+from opsbot.adapters.openai_reply import Reader, Reply, Wire, checked, looks_like_json, salvaged
+from opsbot.adapters.openai_responses import ResponsesWire
+from opsbot.adapters.openai_sse import TooLong, payloads
+from opsbot.errors import ContextTooLong, ModelUnavailable
+from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
+
+__all__ = ["ModelSettings", "OpenAIModel"]
+
+MAX_TRIES = 3
+# Usage follows the end of a chat reply in a chunk of its own; a server that keeps silent instead is not waited for.
+TRAILER_S = 5.0
+_BACKOFF_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+_Begun: TypeAlias = tuple[ModelEvent, AsyncGenerator[ModelEvent, None]]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is worth logging about one reply."""
+
+    started: float
+    deadline: float
+    tries: int = 0
+    first_token_s: float | None = None
+    request_id: str = ""
+
+
+class OpenAIModel:
+    """A ChatModel behind any endpoint of the OpenAI kind. One per process: it holds the connections.
+
+    `sleep` and `monotonic` (both in seconds) and `transport` exist for tests.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._settings = settings
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._wire: Wire = ResponsesWire() if settings.wire == "responses" else ChatWire()
+        self._can = Capabilities(settings)
+        self._breaker = Breaker(monotonic)
+        self._client = client(settings, transport)
+
+    @property
+    def name(self) -> str:
+        return self._settings.model
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the endpoint is believed to take."""
+        return self._can
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def check(self) -> list[str]:
+        """Ask the endpoint about the configured model; return what the operator should know, [] if all is well."""
+        return await findings(self._client, self._settings)
+
+    async def reply(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Stream one reply; see `ChatModel`. Raises ContextTooLong as well, for a conversation that does not fit.
+
+        Retries until the first event, never after it: what a person saw is not said twice.
+        """
+        now = self._monotonic()
+        progress = _Progress(now, now + self._settings.total_timeout_s)
+        try:
+            begun: _Begun = await self._retrying(progress)(self._begun, request, progress)
+            first, rest = begun
+            async with aclosing(rest):
+                yield first
+                async for event in rest:
+                    yield event
+        except TryFailed as failed:
+            self._log_failure(failed, progress)
+            raise failed.error from failed
+
+    def _retrying(self, progress: _Progress) -> AsyncRetrying:
+        def out_of_time(state: RetryCallState) -> bool:
+            return self._monotonic() + state.upcoming_sleep >= progress.deadline
+
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, TryFailed) and error.retry),
+            stop=lambda state: stop_after_attempt(MAX_TRIES)(state) or out_of_time(state),
+            wait=_wait_s,
+            sleep=self._sleep,
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+
+    async def _begun(self, request: ModelRequest, progress: _Progress) -> _Begun:
+        """Make one try and wait for its first event; after that it is committed."""
+        progress.tries += 1
+        while True:
+            body = self._wire.body(request, self._settings, self._can)
+            events = self._guarded(request, body, progress)
+            try:
+                return await anext(events), events
+            except TryFailed as failed:
+                if not self._learned_from(failed, body):
+                    raise
+
+    def _learned_from(self, failed: TryFailed, body: dict[str, Any]) -> bool:
+        """Whether the refusal was about an optional parameter that the next request will not carry."""
+        said = failed.said
+        if said.status not in (400, 422) or isinstance(failed.error, ContextTooLong):
+            return False
+        return self._can.unlearn(body, said.parameter, said.message)
+
+    async def _guarded(
+        self, request: ModelRequest, body: dict[str, Any], progress: _Progress
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """One request behind the circuit breaker, with every error as TryFailed."""
+        if wait_s := self._breaker.wait_s():
+            raise TryFailed(_resting(self._settings, wait_s))
+        judged = False
+        try:
+            async with aclosing(self._events(request, body, progress)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        judged = True
+                        self._breaker.succeeded()
+                        self._log_success(progress)
+                    yield event
+        except (OpenAIError, httpx2.HTTPError, OSError, ValueError, TooLong, TryFailed) as error:
+            failed = translated(error, self._settings)
+            judged = True
+            if failed.outage:
+                self._breaker.failed()
+            else:
+                self._breaker.succeeded()
+            raise failed from error
+        finally:
+            if not judged:
+                self._breaker.dropped()
+
+    async def _events(
+        self, request: ModelRequest, body: dict[str, Any], progress: _Progress
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Send one request and read its reply; Done comes last, and only from a reply the wire called complete."""
+        reader = self._wire.reader(self._settings)
+        held = ""
+        shown = False
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(progress.deadline - self._monotonic()):
+                response = await stack.enter_async_context(self._send(body))
+            progress.request_id = response.headers.get("x-request-id", "")
+            texts = await stack.enter_async_context(aclosing(self._texts(response, reader, progress)))
+            async for text in texts:
+                held += text
+                if shown or not (self._settings.salvage and looks_like_json(held)):
+                    yield TextDelta(held)
+                    held, shown = "", True
+        reply = reader.result()
+        if self._settings.salvage and not shown:
+            reply = salvaged(reply, [spec.name for spec in request.tools])
+        for event in _closing(checked(reply, request.messages), shown=shown):
+            yield event
+
+    async def _texts(
+        self, response: AsyncAPIResponse[Any], reader: Reader, progress: _Progress
+    ) -> AsyncGenerator[str, None]:
+        """Feed the reader until the stream ends; yield new text. Errors after the reply's end are of no interest."""
+        deadline = progress.deadline
+        async with aclosing(payloads(response.iter_bytes())) as events:
+            while (event := await self._next(events, deadline, reader)) is not None:
+                if progress.first_token_s is None:
+                    progress.first_token_s = self._monotonic() - progress.started
+                if text := reader.feed(event):
+                    yield text
+                if reader.finished:
+                    deadline = min(deadline, self._monotonic() + TRAILER_S)
+
+    async def _next(
+        self, events: AsyncGenerator[dict[str, Any], None], deadline: float, reader: Reader
+    ) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(deadline - self._monotonic()):
+                return await anext(events, None)
+        except (OpenAIError, httpx2.HTTPError, OSError, ValueError):
+            if reader.finished:
+                return None
+            raise
+
+    def _send(self, body: dict[str, Any]) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
+        # The body goes by extra_body: the SDK would spend more time walking a typed request than on sending it.
+        model = self._settings.model
+        if self._settings.wire == "responses":
+            return self._client.responses.with_streaming_response.create(model=model, stream=True, extra_body=body)
+        completions = self._client.chat.completions.with_streaming_response
+        return completions.create(model=model, messages=[], stream=True, extra_body=body)
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "model.retry", try_number=state.attempt_number, wait_s=round(state.upcoming_sleep, 3), cause=str(error)
+        )
+
+    def _log_failure(self, failed: TryFailed, progress: _Progress) -> None:
+        said = failed.said
+        secret = self._settings.api_key
+        message = said.message.replace(secret, "***") if secret else said.message
+        log.warning(
+            "model.failed",
+            host=self._settings.host,
+            model=self._settings.model,
+            text=str(failed.error),
+            status=said.status or None,
+            code=said.code,
+            parameter=said.parameter,
+            said=message[:300],
+            cause=type(failed.__cause__).__name__,
+            request_id=said.request_id or progress.request_id,
+            tries=progress.tries,
+            duration_s=round(self._monotonic() - progress.started, 3),
+        )
+
+    def _log_success(self, progress: _Progress) -> None:
+        log.info(
+            "model.replied",
+            host=self._settings.host,
+            model=self._settings.model,
+            request_id=progress.request_id,
+            tries=progress.tries,
+            first_token_s=round(progress.first_token_s or 0.0, 3),
+            duration_s=round(self._monotonic() - progress.started, 3),
+        )
+
+
+def _closing(reply: Reply, *, shown: bool) -> list[ModelEvent]:
+    text = [TextDelta(reply.text)] if reply.text and not shown else []
+    return [*text, *reply.calls, reply.usage, Done(reply.reason, reply.opaque)]
+
+
+def _wait_s(state: RetryCallState) -> float:
+    """Wait as long as the service asked, else a jittered, doubling time."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, TryFailed) and error.wait_s is not None:
+        return error.wait_s
+    doubled: float = _BACKOFF_S * 2.0 ** (state.attempt_number - 1)
+    return doubled * random.uniform(0.75, 1.25)  # noqa: S311 not a secret
+
+
+def _resting(settings: ModelSettings, wait_s: float) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The model's service at {settings.host} failed {MAX_FAILURES} times in a row and is left alone for now. "
+        f"Ask again in {max(1, round(wait_s))} s.",
+        retry_after_s=wait_s,
+    )
