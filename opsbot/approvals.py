@@ -197,7 +197,14 @@ def result_for_model(approval: Approval) -> ToolResult:
     return ToolResult(approval.call_id, rfc8785.dumps(content).decode(), approval.state is not ApprovalState.DONE)
 
 
-def entry(approval: Approval, kind: str, at: datetime, *, actor: Actor | None = None, **facts: Json) -> AuditEntry:
+def entry(
+    approval: Approval,
+    kind: str,
+    at: datetime,
+    *,
+    actor: Actor | None = None,
+    facts: Mapping[str, Json] | None = None,
+) -> AuditEntry:
     """An audit entry about an approval."""
     base: dict[str, Json] = {
         "tool": approval.action.tool,
@@ -211,7 +218,7 @@ def entry(approval: Approval, kind: str, at: datetime, *, actor: Actor | None = 
         actor=actor.key if actor else "",
         conversation_id=approval.conversation_id,
         approval_id=approval.id,
-        facts=base | facts,
+        facts=base | dict(facts or {}),
     )
 
 

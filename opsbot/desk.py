@@ -11,7 +11,7 @@ from opsbot import approvals
 from opsbot.actions import Prepared
 from opsbot.approvals import Proposal
 from opsbot.delivery import Delivery
-from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Impact, MessageRef, Place, Step, Verdict
+from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Impact, Json, MessageRef, Place, Step, Verdict
 from opsbot.errors import ApprovalError, Conflict, NotAllowed, StoreError, ToolError
 from opsbot.executor import Executor
 from opsbot.policy import PolicyRules, decide
@@ -41,6 +41,11 @@ class ApprovalDesk:
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an action is running."""
+        return bool(self._running)
+
     # --- proposals ---------------------------------------------------------------------------------------------------
 
     async def propose(
@@ -51,7 +56,7 @@ class ApprovalDesk:
         Raises:
             ToolError: policy denies it, the same is already asked for, or the target cannot be examined.
         """
-        decision = decide(self.rules, requester, prepared.tool.name, prepared.tool.risk, prepared.hosts)
+        decision = decide(self.rules, requester, prepared.tool.risk, prepared.hosts)
         if decision.verdict is not Verdict.NEED_APPROVAL:
             await self._audit_denial(place, requester, prepared, decision.rule)
             raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
@@ -71,7 +76,10 @@ class ApprovalDesk:
         now = self.clock.now()
         made = approvals.open_approval(proposal, self.rules, now=now, lifetime_s=self.lifetime_s)
         approval = await self.store.approvals.add(
-            made, approvals.entry(made, "approval.requested", now, actor=requester, rule=made.rule, reason=reason)
+            made,
+            approvals.entry(
+                made, "approval.requested", now, actor=requester, facts={"rule": made.rule, "reason": reason}
+            ),
         )
         log.info("approval.requested", approval_id=approval.id, tool=approval.action.tool, hosts=approval.action.hosts)
         await self.delivery.card(approval)
@@ -89,7 +97,7 @@ class ApprovalDesk:
         return found
 
     async def _audit_denial(self, place: Place, requester: Actor, prepared: Prepared, rule: str) -> None:
-        facts = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
+        facts: dict[str, Json] = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
         await self.store.audit.append(
             AuditEntry("call.denied", self.clock.now(), requester.key, place.key, facts=facts)
         )
@@ -139,7 +147,9 @@ class ApprovalDesk:
     async def _audit_refusal(self, approval: Approval, actor: Actor, *, approve: bool, error: ApprovalError) -> None:
         verb = "approve" if approve else "deny"
         reason = type(error).__name__
-        record = approvals.entry(approval, "decision.refused", self.clock.now(), actor=actor, verb=verb, reason=reason)
+        record = approvals.entry(
+            approval, "decision.refused", self.clock.now(), actor=actor, facts={"verb": verb, "reason": reason}
+        )
         await self.store.audit.append(record)
 
     async def _after(self, approval: Approval) -> None:
@@ -163,6 +173,9 @@ class ApprovalDesk:
             final = await self.executor.execute(approval, self._progress)
         except (Conflict, StoreError) as error:
             log.error("execution.interrupted", approval_id=approval.id, error=str(error))
+            return
+        except Exception:
+            log.exception("execution.crashed", approval_id=approval.id)
             return
         log.info("execution.finished", approval_id=final.id, state=final.state)
         await self.delivery.card(final)

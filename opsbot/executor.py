@@ -12,7 +12,7 @@ import structlog
 
 from opsbot import approvals
 from opsbot.actions import Catalogue, Prepared
-from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Result, Risk, Step, Verdict
+from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Json, Result, Risk, Step, Verdict
 from opsbot.errors import (
     ApprovalError,
     BadArguments,
@@ -24,7 +24,7 @@ from opsbot.errors import (
     Stale,
     ToolError,
 )
-from opsbot.policy import PolicyRules, decide, effective_risk
+from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Store
 from opsbot.tooling import Context, Tool, Unit
 
@@ -94,7 +94,7 @@ class Executor:
             BadArguments: the tool is not a read. A failing host is an entry in `errors`, never an exception.
         """
         tool = prepared.tool
-        if effective_risk(self._rules, tool.name, tool.risk) is not Risk.READ:
+        if tool.risk is not Risk.READ:
             raise BadArguments(f"{tool.name} changes things, so it is not run as a read.")
         if not tool.takes_host:
             outcome = await self._attempt(partial(self._call, tool, prepared.action.arguments), tool.timeout_s)
@@ -234,7 +234,7 @@ class Executor:
             prepared = self._catalogue.from_words(action.tool, action.hosts, action.arguments)
         except ToolError as error:
             raise Stale(f"stale:inventory: {error}") from error
-        decision = decide(self._rules, approval.requester, action.tool, prepared.tool.risk, prepared.hosts)
+        decision = decide(self._rules, approval.requester, prepared.tool.risk, prepared.hosts)
         if decision.verdict is not Verdict.NEED_APPROVAL:
             raise Stale(f"stale:policy: {decision.reason or decision.rule}")
         approvals.check_unchanged(approval, approvals.bind(prepared.tool, prepared.action, prepared.hosts, self._rules))
@@ -262,7 +262,7 @@ class Executor:
         return await self._save(approvals.conclude(approval, approval.outcomes), approval, "execution.finished")
 
     async def _run_host(self, approval: Approval, prepared: Prepared, host: Host, progress: Progress) -> HostOutcome:
-        intent = approvals.entry(approval, "execution.intent", self._clock.now(), host=host.name)
+        intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
         if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
             return await self._verify(prepared, host, approval)
         task = asyncio.ensure_future(self._act(approval, prepared, host))
@@ -307,8 +307,8 @@ class Executor:
             log.exception("verify.crashed", tool=prepared.tool.name)
             return HostOutcome(host.name, Result.UNKNOWN, f"Verification itself failed ({type(error).__name__}).")
 
-    async def _save(self, new: Approval, old: Approval, kind: str, **facts: str) -> Approval:
-        record = approvals.entry(new, kind, self._clock.now(), **facts)
+    async def _save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
+        record = approvals.entry(new, kind, self._clock.now(), facts=facts)
         return await self._store.approvals.change(new, expected=(old.state, old.version), entries=[record])
 
 

@@ -1,8 +1,8 @@
 """Who may ask, what needs whom: pure decisions, default deny, each naming its rule."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import rfc8785
 
@@ -29,16 +29,12 @@ class ApproverRule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """The operator's rules. `risks` raises the risk of tools by name; it never lowers one.
-
-    `terminal_operator`: the person at the bot's terminal may approve what they asked for there.
-    """
+    """The operator's rules. `terminal_operator`: who sits at the bot's terminal may approve what they asked there."""
 
     asker_users: frozenset[str] = frozenset()
     asker_groups: frozenset[str] = frozenset()
     approvers: tuple[ApproverRule, ...] = ()
     hosts_per_action: int = 10
-    risks: Mapping[str, Risk] = field(default_factory=dict)
     terminal_operator: bool = False
 
     @property
@@ -52,7 +48,6 @@ class PolicyRules:
                 for rule in self.approvers
             ],
             "hosts_per_action": self.hosts_per_action,
-            "risks": {name: str(risk) for name, risk in self.risks.items()},
             "terminal_operator": self.terminal_operator,
         }
         return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
@@ -76,12 +71,11 @@ def may_ask(rules: PolicyRules, actor: Actor) -> Decision:
     )
 
 
-def decide(rules: PolicyRules, actor: Actor, tool: str, risk: Risk, hosts: Sequence[Host]) -> Decision:
-    """Decide one tool call: allow, ask people, or deny."""
+def decide(rules: PolicyRules, actor: Actor, risk: Risk, hosts: Sequence[Host]) -> Decision:
+    """Decide one call of a tool with this risk: allow, ask people, or deny."""
     asker = may_ask(rules, actor)
     if asker.verdict is not Verdict.ALLOW:
         return asker
-    risk = effective_risk(rules, tool, risk)
     if risk is Risk.READ:
         return Decision(Verdict.ALLOW, "risk.read")
     if not hosts:
@@ -93,12 +87,6 @@ def decide(rules: PolicyRules, actor: Actor, tool: str, risk: Risk, hosts: Seque
             f"{len(hosts)} hosts in one action; the limit is {rules.hosts_per_action}. Ask for fewer at a time.",
         )
     return _approvers_for(rules, risk, hosts)
-
-
-def effective_risk(rules: PolicyRules, tool: str, risk: Risk) -> Risk:
-    """Return the tool's risk after the operator's overrides, which can only raise it."""
-    order = tuple(Risk)
-    return max(risk, rules.risks.get(tool, risk), key=order.index)
 
 
 def _approvers_for(rules: PolicyRules, risk: Risk, hosts: Sequence[Host]) -> Decision:

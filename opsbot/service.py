@@ -87,6 +87,11 @@ class Service:
         """Whether there is a conversation in this thread."""
         return (await self._parts.store.conversations.load(place)).version > 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether any event, turn or action is under way."""
+        return bool(self._tasks) or self._parts.desk.busy
+
     async def _handle(self, item: InboxItem) -> None:
         """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""
         event = item.event

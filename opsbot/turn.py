@@ -18,6 +18,7 @@ from opsbot.domain import (
     AuditEntry,
     Conversation,
     GaveUp,
+    Json,
     Message,
     NeedsApproval,
     Outcome,
@@ -184,7 +185,7 @@ class TurnLoop:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
         prepared = self.catalogue.from_call(call)
         asker = last_asker(conversation)
-        decision = decide(self.rules, asker, prepared.tool.name, prepared.tool.risk, prepared.hosts)
+        decision = decide(self.rules, asker, prepared.tool.risk, prepared.hosts)
         match decision.verdict:
             case Verdict.DENY:
                 await self._audit_denial(conversation, asker, prepared, decision.rule)
@@ -199,7 +200,7 @@ class TurnLoop:
                 return self._redacted(ToolResult(call.call_id, text, failed=not fan_out.results))
 
     async def _audit_denial(self, conversation: Conversation, asker: Actor, prepared: Prepared, rule: str) -> None:
-        facts = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
+        facts: dict[str, Json] = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
         await self.store.audit.append(
             AuditEntry("call.denied", self.clock.now(), asker.key, conversation.id, facts=facts)
         )

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from opsbot.domain import Actor, Host, Risk, Verdict
-from opsbot.policy import TERMINAL_TEAM, ApproverRule, PolicyRules, decide, effective_risk, may_ask
+from opsbot.policy import TERMINAL_TEAM, ApproverRule, PolicyRules, decide, may_ask
 
 ALICE = Actor("T1", "UALICE")
 CAROL = Actor("T1", "UCAROL")
@@ -27,7 +27,7 @@ def test_listed_person_and_group_member_may_ask():
 
 def test_empty_rules_allow_nobody():
     assert may_ask(PolicyRules(), ALICE).verdict is Verdict.DENY
-    assert decide(PolicyRules(), ALICE, "t", Risk.READ, [WEB]).verdict is Verdict.DENY
+    assert decide(PolicyRules(), ALICE, Risk.READ, [WEB]).verdict is Verdict.DENY
 
 
 def test_star_means_everybody_of_the_team():
@@ -39,42 +39,32 @@ def test_person_at_the_terminal_may_ask():
 
 
 def test_empty_host_set_never_means_all():
-    assert decide(RULES, ALICE, "t", Risk.CHANGE, []).rule == "hosts.empty"
+    assert decide(RULES, ALICE, Risk.CHANGE, []).rule == "hosts.empty"
 
 
 def test_too_many_hosts_are_denied():
     hosts = [Host(f"web-{n}", environment="production") for n in range(11)]
-    assert decide(RULES, ALICE, "t", Risk.CHANGE, hosts).rule == "limits.hosts_per_action"
-    assert decide(RULES, ALICE, "t", Risk.CHANGE, hosts[:10]).verdict is Verdict.NEED_APPROVAL
+    assert decide(RULES, ALICE, Risk.CHANGE, hosts).rule == "limits.hosts_per_action"
+    assert decide(RULES, ALICE, Risk.CHANGE, hosts[:10]).verdict is Verdict.NEED_APPROVAL
 
 
 def test_environment_without_approvers_is_denied():
-    assert decide(RULES, ALICE, "t", Risk.CHANGE, [DEV]).rule == "approvers.none:staging"
+    assert decide(RULES, ALICE, Risk.CHANGE, [DEV]).rule == "approvers.none:staging"
 
 
 def test_rule_without_people_is_denied():
     rules = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=(ApproverRule(("*",)),))
-    assert decide(rules, ALICE, "t", Risk.CHANGE, [WEB]).verdict is Verdict.DENY
+    assert decide(rules, ALICE, Risk.CHANGE, [WEB]).verdict is Verdict.DENY
 
 
 def test_hosts_with_different_approvers_are_not_mixed():
     rules = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=(PRODUCTION, ANY))
-    assert decide(rules, ALICE, "t", Risk.CHANGE, [WEB, DEV]).rule == "approvers.mixed"
+    assert decide(rules, ALICE, Risk.CHANGE, [WEB, DEV]).rule == "approvers.mixed"
 
 
 def test_danger_needs_at_least_two_people():
-    assert decide(RULES, ALICE, "t", Risk.DANGER, [WEB]).needed == 2
-    assert decide(RULES, ALICE, "t", Risk.CHANGE, [WEB]).needed == 1
-
-
-@pytest.mark.parametrize(("declared", "override"), [*itertools.product(Risk, [None, *Risk])])
-def test_an_override_raises_and_never_lowers_a_risk(declared, override):
-    rules = PolicyRules(risks={} if override is None else {"t": override})
-    order = list(Risk)
-    result = effective_risk(rules, "t", declared)
-    assert order.index(result) >= order.index(declared)
-    if override is not None:
-        assert order.index(result) == max(order.index(declared), order.index(override))
+    assert decide(RULES, ALICE, Risk.DANGER, [WEB]).needed == 2
+    assert decide(RULES, ALICE, Risk.CHANGE, [WEB]).needed == 1
 
 
 @pytest.mark.parametrize(
@@ -85,7 +75,7 @@ def test_decision_table(asker, risk, host, covered):
     """Every combination: allowed only for an asker, and a change only with approvers for its environment."""
     approvers = (ApproverRule(("production", "staging"), users=frozenset({"UBOB"})),) if covered else ()
     rules = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=approvers)
-    verdict = decide(rules, asker, "t", risk, [host] if host else []).verdict
+    verdict = decide(rules, asker, risk, [host] if host else []).verdict
     if asker is CAROL:
         assert verdict is Verdict.DENY
     elif risk is Risk.READ:
@@ -103,7 +93,6 @@ def test_revision_changes_with_every_field():
         PolicyRules(approvers=(PRODUCTION,)),
         PolicyRules(approvers=(ANY,)),
         PolicyRules(hosts_per_action=3),
-        PolicyRules(risks={"t": Risk.DANGER}),
         PolicyRules(terminal_operator=True),
     ]
     assert len({rules.revision for rules in variants}) == len(variants)

@@ -1,0 +1,106 @@
+"""The core put together on ports: what bootstrap does with the real adapters, and tests with fakes."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from opsbot.actions import Catalogue, Prepared
+from opsbot.delivery import Delivery
+from opsbot.desk import ApprovalDesk
+from opsbot.dialogue import Dialogue
+from opsbot.domain import Actor, Approval, Conversation, ToolCall
+from opsbot.executor import Executor
+from opsbot.policy import PolicyRules
+from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
+from opsbot.prompts import system_prompt
+from opsbot.redact import Redactor
+from opsbot.service import Parts, Service
+from opsbot.turn import Limits, TurnLoop
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside world."""
+
+    store: Store
+    chat: Chat
+    directory: Directory
+    model: ChatModel
+    machines: Machines
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the core behaves. `lifetime_s`: seconds until an undecided request expires."""
+
+    rules: PolicyRules
+    limits: Limits = field(default_factory=Limits)
+    lifetime_s: float = 300.0
+    workers: int = 32
+    turns_at_once: int = 16
+    bot_name: str = "opsbot"
+
+
+def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: Settings) -> Service:
+    """Build the service; nothing runs before its `start`."""
+    executor = Executor(
+        catalogue=catalogue,
+        machines=ports.machines,
+        store=ports.store,
+        rules=settings.rules,
+        clock=ports.clock,
+        workers=settings.workers,
+    )
+    delivery = Delivery(ports.chat, ports.store)
+
+    async def settled(approval: Approval) -> None:
+        await service.settled(approval)
+
+    async def propose(conversation: Conversation, call: ToolCall, prepared: Prepared, asker: Actor) -> Approval:
+        return await desk.propose(conversation.place, asker, prepared, call_id=call.call_id)
+
+    desk = ApprovalDesk(
+        store=ports.store,
+        delivery=delivery,
+        executor=executor,
+        rules=settings.rules,
+        clock=ports.clock,
+        lifetime_s=settings.lifetime_s,
+        settled=settled,
+    )
+    loop = TurnLoop(
+        model=ports.model,
+        store=ports.store,
+        catalogue=catalogue,
+        executor=executor,
+        rules=settings.rules,
+        redactor=redactor,
+        clock=ports.clock,
+        system_prompt=system_prompt(catalogue.inventory),
+        limits=settings.limits,
+        propose=propose,
+    )
+    dialogue = Dialogue(
+        loop=loop,
+        store=ports.store,
+        chat=ports.chat,
+        delivery=delivery,
+        clock=ports.clock,
+        turns_at_once=asyncio.Semaphore(settings.turns_at_once),
+    )
+    service = Service(
+        Parts(
+            store=ports.store,
+            directory=ports.directory,
+            catalogue=catalogue,
+            executor=executor,
+            rules=settings.rules,
+            redactor=redactor,
+            clock=ports.clock,
+            delivery=delivery,
+            desk=desk,
+            dialogue=dialogue,
+            bot_name=settings.bot_name,
+        )
+    )
+    return service

@@ -1,0 +1,168 @@
+"""The whole core put together on fakes: a scripted model, machines and chat in memory, a clock told the time."""
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import opsbot_tools
+from opsbot.redact import Redactor
+
+from opsbot.actions import Catalogue
+from opsbot.assembly import Ports, Settings, assemble
+from opsbot.discovery import load_tools
+from opsbot.domain import (
+    Actor,
+    Approval,
+    Card,
+    Host,
+    Incoming,
+    IncomingCommand,
+    IncomingDecision,
+    IncomingMessage,
+    Place,
+)
+from opsbot.inventory import Inventory
+from opsbot.policy import ApproverRule, PolicyRules
+from opsbot.ports import Store
+from opsbot.service import Service
+from opsbot.turn import Limits
+from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
+from tests.fake_clock import FakeClock
+from tests.fake_machines import FakeMachines, FakeUnit
+from tests.fake_store import MemoryStore
+from tests.scripted_model import ScriptedModel
+
+ALICE = Actor("T1", "UALICE")
+BOB = Actor("T1", "UBOB")
+CAROL = Actor("T1", "UCAROL")
+THREAD = Place("T1", "C1", "1700.1")
+CHANNEL = Place("T1", "C1")
+
+HOSTS = {
+    "web-1": Host("web-1", address="192.0.2.1", environment="production", units=("nginx", "brittle"), host_key="k1"),
+    "web-2": Host("web-2", address="192.0.2.2", environment="production", units=("nginx",), host_key="k2"),
+    "db-1": Host("db-1", address="192.0.2.3", environment="production", units=("redis-server",), host_key="k3"),
+    "lab-1": Host("lab-1", address="192.0.2.4", environment="lab", units=("nginx",), host_key="k4"),
+}
+GROUPS = {"web": ("web-1", "web-2")}
+RULES = PolicyRules(
+    asker_users=frozenset({"UALICE", "UBOB"}),
+    approvers=(ApproverRule(("production",), users=frozenset({"UBOB", "UALICE"})),),
+)
+SHIPPED = Path(opsbot_tools.__file__).parent
+
+
+def machines() -> FakeMachines:
+    """Three hosts with nginx, a unit that does not come back, and redis."""
+    return FakeMachines(
+        {
+            "web-1": ["nginx", FakeUnit("brittle", on_restart="fails")],
+            "web-2": ["nginx"],
+            "db-1": ["redis-server"],
+            "lab-1": ["nginx"],
+        }
+    )
+
+
+@dataclass
+class World:
+    """What outlives the bot's process: database, hosts, Slack, time, and the rules of the house."""
+
+    store: Store = field(default_factory=MemoryStore)
+    machines: FakeMachines = field(default_factory=machines)
+    chat: FakeChat = field(default_factory=FakeChat)
+    clock: FakeClock = field(default_factory=FakeClock)
+    directory: FakeDirectory = field(default_factory=FakeDirectory)
+    model: ScriptedModel = field(default_factory=ScriptedModel)
+    rules: PolicyRules = RULES
+    limits: Limits = field(default_factory=Limits)
+    hosts: dict[str, Host] = field(default_factory=lambda: dict(HOSTS))
+    lifetime_s: float = 300
+    secrets: tuple[str, ...] = ()
+    ids: "count[int]" = field(default_factory=count)
+
+
+class House:
+    """One process of the bot, and people around it. `await house.start()` before use, `await house.stop()` after."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        ports = Ports(world.store, world.chat, world.directory, world.model, world.machines, world.clock)
+        self.catalogue = Catalogue(load_tools([SHIPPED]), Inventory(world.hosts, GROUPS))
+        settings = Settings(rules=world.rules, limits=world.limits, lifetime_s=world.lifetime_s, workers=8)
+        self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
+
+    async def start(self) -> None:
+        await self.service.start()
+
+    async def stop(self) -> None:
+        await self.service.stop()
+
+    def die(self) -> None:
+        """End as by SIGKILL: every task is dropped where it stands and nothing is tidied up."""
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    async def says(self, actor: Actor, text: str, place: Place = THREAD) -> None:
+        """Write to the bot, and wait until it has nothing more to do."""
+        await self.send(IncomingMessage(place, actor, text, f"17.{next(self.world.ids)}"))
+        await self.quiet()
+
+    async def types(self, actor: Actor, text: str, place: Place = CHANNEL) -> None:
+        """Type `/ops text`."""
+        await self.send(IncomingCommand(place, actor, text, reply_to="" if place.thread_id else "https://reply"))
+        await self.quiet()
+
+    async def clicks(self, actor: Actor, verb: str, number: int = -1) -> None:
+        """Press a button on a card (the newest by default)."""
+        posted = self.cards()[number]
+        await self.send(self.click(actor, verb, posted))
+        await self.quiet()
+
+    def click(self, actor: Actor, verb: str, posted: Posted) -> IncomingDecision:
+        card = posted.content
+        assert isinstance(card, Card)
+        return IncomingDecision(posted.place, actor, card.approval.id, verb, posted.ref.message_id)
+
+    async def send(self, event: Incoming, key: str = "") -> bool:
+        """Deliver one event, as Slack would."""
+        return await self.service.accept((key or f"event:{next(self.world.ids)}",), event)
+
+    async def quiet(self, timeout_s: float = 20) -> None:
+        """Wait until no event, turn or action is under way."""
+        async with asyncio.timeout(timeout_s):
+            while self.service.busy:
+                await asyncio.sleep(0.005)
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass, then the sweep run."""
+        self.world.clock.advance(seconds)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await self.quiet()
+
+    # --- what people see ---------------------------------------------------------------------------------------------
+
+    def cards(self) -> list[Posted]:
+        return [message for message in self.world.chat.messages if isinstance(message.content, Card)]
+
+    @property
+    def approval(self) -> Approval:
+        """The newest card's approval as shown."""
+        card = self.cards()[-1].content
+        assert isinstance(card, Card)
+        return card.approval
+
+    @property
+    def seen(self) -> list[str]:
+        """Every message as it stands now, line by line."""
+        return [line for message in self.world.chat.messages for line in lines(message.content)]
+
+    @property
+    def whispered(self) -> str:
+        """The newest private answer."""
+        return "\n".join(lines(self.world.chat.whispers[-1].content)) if self.world.chat.whispers else ""

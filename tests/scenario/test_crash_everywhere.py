@@ -1,0 +1,132 @@
+"""The process dies at every single step of the main job; the next one finishes it: never twice, never forgotten."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from opsbot.domain import ApprovalState, AssistantMessage, IncomingMessage, ToolResult, Usage, UserMessage
+from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
+from tests.scenario.house import ALICE, BOB, THREAD, House, World
+from tests.scenario.mortal import Life, Mortal
+from tests.scripted_model import call
+
+NGINX = ("web-1", "nginx.service")
+
+
+class Reflex:
+    """A model without a script: it asks for the restart, and tells the outcome once there is one."""
+
+    name = "reflex"
+
+    async def reply(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        if isinstance(request.messages[-1], UserMessage):
+            yield call("restart_service", "c1", hosts=["web-1"], unit="nginx")
+            yield Done("tool_calls")
+            return
+        result = next(m for m in reversed(request.messages) if isinstance(m, ToolResult))
+        yield TextDelta(f"The end: {result.content}")
+        yield Usage(1, 1)
+        yield Done("stop")
+
+    async def close(self) -> None:
+        return
+
+
+def mortal_house(world: World, life: Life) -> House:
+    """A process that dies at `life.dies_at`, on the world's immortal database, hosts and Slack."""
+    inside = World(
+        store=Mortal(world.store, life, "store"),
+        machines=world.machines,
+        chat=Mortal(world.chat, life, "chat"),
+        clock=world.clock,
+        model=Reflex(),
+        ids=world.ids,
+    )
+    house = House(inside)
+    house.world.chat.messages  # noqa: B018 - the people's view goes to the same Slack
+    return house
+
+
+async def play(house: House, life: Life, acknowledged: set[str]) -> None:
+    """Do the main job until it is done or the process is dead; an event counts as acknowledged once accepted."""
+    if "ask" not in acknowledged:
+        await house.send(IncomingMessage(THREAD, ALICE, "restart nginx on web-1", "17.1"), key="ask")
+        acknowledged.add("ask")
+    await house.quiet()
+    cards = house.cards()
+    if cards and cards[-1].content.approval.state is ApprovalState.PENDING and "click" not in acknowledged:
+        await house.send(house.click(BOB, "approve", cards[-1]), key="click")
+        acknowledged.add("click")
+    await house.quiet()
+    await house.passes(6)
+
+
+async def until_dead(life: Life, work) -> None:
+    """Run until done or dead, then drop every task of the dead process where it stands."""
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(work)
+    death = asyncio.create_task(life.dead.wait())
+    await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+    others = asyncio.all_tasks() - before
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def one_life(dies_at: int) -> tuple[World, Life]:
+    """Live once up to step `dies_at` (0: to the end), then once more as an immortal, and finish the job."""
+    world, life, acknowledged = World(), Life(dies_at), set()
+    first = mortal_house(world, life)
+
+    async def first_life() -> None:
+        await first.start()
+        await play(first, life, acknowledged)
+
+    await until_dead(life, first_life())
+    world.model = Reflex()
+    second = House(world)
+    await second.start()
+    await second.quiet()
+    await play(second, Life(), acknowledged)
+    await second.stop()
+    return world, life
+
+
+def check(world: World, life: Life, conversation, approvals) -> None:
+    where = f"died {life.last} (step {life.dies_at})"
+    assert len(approvals) == 1, where
+    (approval,) = approvals
+    restarts = world.machines.restarts[NGINX]
+    assert approval.state in (ApprovalState.DONE, ApprovalState.FAILED), where
+    assert restarts == (1 if approval.state is ApprovalState.DONE else 0), where
+    assert conversation.open_calls == (), where
+    assert isinstance(conversation.messages[-1], AssistantMessage), where
+    assert Counter(type(m).__name__ for m in conversation.messages)["UserMessage"] == 1, where
+    doubled = [key for key, n in Counter(m.key for m in world.chat.messages).items() if n > 1]
+    assert not doubled, f"{where}: posted twice: {doubled}"
+    final_texts = [m for m in world.chat.messages if m.key.startswith("answer:")]
+    assert len(final_texts) == 1, where
+    card = next(m for m in world.chat.messages if m.key.startswith("card:"))
+    assert card.content.approval.state is approval.state, f"{where}: the card still shows {card.content.approval.state}"
+
+
+async def test_without_a_crash_the_job_is_done():
+    world, life = await one_life(0)
+    (approval,) = await world.store.approvals.of_conversation(THREAD.key)
+    assert approval.state is ApprovalState.DONE
+    assert life.steps > 60
+
+
+@pytest.mark.timeout(300)
+async def test_dying_at_every_step_never_doubles_and_never_forgets():
+    _, whole = await one_life(0)
+    ends = Counter()
+    for step in range(1, whole.steps + 1):
+        world, life = await one_life(step)
+        approvals = await world.store.approvals.of_conversation(THREAD.key)
+        check(world, life, await world.store.conversations.load(THREAD), approvals)
+        ends[approvals[0].state] += 1
+    # Only a death between "executing" and the recorded intent leaves an approved action undone, and says so.
+    assert ends[ApprovalState.DONE] > ends[ApprovalState.FAILED] * 5
