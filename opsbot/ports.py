@@ -240,6 +240,10 @@ class Inbox(Protocol):
         """Mark an event as handled."""
         ...
 
+    async def prune(self, before: datetime) -> int:
+        """Delete finished events received before that time, with their dedupe keys; return how many."""
+        ...
+
 
 class Conversations(Protocol):
     """Histories, append-only, with optimistic versions."""
@@ -347,6 +351,10 @@ class AuditLog(Protocol):
 
     async def read(self, *, after: int = 0, limit: int = 1000) -> tuple[AuditRecord, ...]:
         """Return records with seq > after, in order."""
+        ...
+
+    async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
+        """Return the records of one approval, in order, without reading the rest."""
         ...
 
 

@@ -1,0 +1,36 @@
+"""The audit log: records appended outside any other change, and reading."""
+
+from sqlalchemy import Connection
+
+from opsbot.adapters.store import schema
+from opsbot.adapters.store.chain import SELECT, AuditChain, record_of
+from opsbot.adapters.store.database import Database
+from opsbot.domain import AuditEntry, AuditRecord
+
+
+class SqlAuditLog:
+    """Implements `ports.AuditLog`."""
+
+    def __init__(self, database: Database, chain: AuditChain) -> None:
+        self._database = database
+        self._chain = chain
+
+    async def append(self, entry: AuditEntry) -> AuditRecord:
+        """Chain and store one record, synced. Raises StoreError when it cannot be written."""
+        return (await self._database.write(lambda connection: self._chain.append(connection, [entry])))[0]
+
+    async def read(self, *, after: int = 0, limit: int = 1000) -> tuple[AuditRecord, ...]:
+        """Return records with seq > after, in order."""
+        return await self._database.read(lambda connection: read_page(connection, after, limit))
+
+    async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
+        """Return the records of one approval, in order."""
+        query = SELECT.where(schema.audit.c.approval_id == approval_id)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return tuple(record_of(row) for row in rows)
+
+
+def read_page(connection: Connection, after: int | None, limit: int) -> tuple[AuditRecord, ...]:
+    """Return up to `limit` records with seq > after (None: from the very first), in order."""
+    query = SELECT.limit(limit) if after is None else SELECT.where(schema.audit.c.seq > after).limit(limit)
+    return tuple(record_of(row) for row in connection.execute(query))

@@ -1,0 +1,29 @@
+"""Brings a database's tables to the shape this version needs, by the migrations in the package."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection
+
+from opsbot.errors import StoreError
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the missing migrations inside the caller's transaction: all of them or none.
+
+    Raises:
+        StoreError: the database was written by a newer opsbot.
+    """
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreError(
+            f"The database cannot be brought to this version ({error}). It was most likely written by a newer opsbot: "
+            "install that one again, or restore the backup made before the update."
+        ) from error

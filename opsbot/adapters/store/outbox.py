@@ -1,0 +1,63 @@
+"""The outbox: messages to deliver once."""
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from opsbot.adapters.store import schema
+from opsbot.adapters.store.codec import CONTENTS, PLACES, REFS
+from opsbot.adapters.store.database import Database
+from opsbot.domain import Content, MessageRef, OutboxItem, OutboxState, Place
+from opsbot.errors import StoreError
+
+_rows = schema.outbox.c
+_all = select(_rows.key, _rows.place, _rows.content, _rows.ref)
+
+OutboxRow = Row[str, str, str, str | None]
+
+
+class SqlOutbox:
+    """Implements `ports.Outbox`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
+        """Store a message to send; for a known key only the content is replaced."""
+        text = CONTENTS.encode(content)
+
+        def work(connection: Connection) -> OutboxItem:
+            values = {"key": key, "place": PLACES.encode(place), "content": text}
+            new = connection.execute(schema.insert_new(connection, schema.outbox, values, returning=_rows.key))
+            if new.first() is None:
+                connection.execute(update(schema.outbox).where(_rows.key == key).values(content=text))
+            return _item(connection.execute(_all.where(_rows.key == key)).one())
+
+        return await self._database.write(work)
+
+    async def sent(self, key: str, ref: MessageRef) -> None:
+        """Record where it stands. Raises StoreError for an unknown key."""
+
+        def work(connection: Connection) -> None:
+            statement = update(schema.outbox).where(_rows.key == key).values(ref=REFS.encode(ref)).returning(_rows.key)
+            if connection.execute(statement).first() is None:
+                raise StoreError(f"There is no outgoing message {key!r}.")
+
+        await self._database.write(work)
+
+    async def waiting(self) -> tuple[OutboxItem, ...]:
+        """Return messages never confirmed as sent, oldest first."""
+        return await self._items(_all.where(_rows.ref.is_(None)).order_by(_rows.seq))
+
+    async def get(self, key: str) -> OutboxItem | None:
+        """Return one row."""
+        found = await self._items(_all.where(_rows.key == key))
+        return found[0] if found else None
+
+    async def _items(self, query: Select[str, str, str, str | None]) -> tuple[OutboxItem, ...]:
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return tuple(_item(row) for row in rows)
+
+
+def _item(row: OutboxRow) -> OutboxItem:
+    ref = None if row.ref is None else REFS.decode(row.ref)
+    state = OutboxState.WAITING if ref is None else OutboxState.SENT
+    return OutboxItem(row.key, PLACES.decode(row.place), CONTENTS.decode(row.content), state, ref)

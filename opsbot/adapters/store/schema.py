@@ -1,0 +1,152 @@
+"""The tables, the same on SQLite and PostgreSQL, and the one insert both spell differently."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# Ids compare byte by byte on both databases: prefix searches and order must not depend on a locale.
+Key = String().with_variant(postgresql.VARCHAR(collation="C"), "postgresql")
+
+# Times are UTC texts of fixed width (`audit.timestamp`): they sort, and SQLite has no type for them.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("id", Key, nullable=False, unique=True),
+    Column("event", Text, nullable=False),
+    Column("received_at", Key, nullable=False),
+    Column("finished", Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_inbox_waiting", inbox.c.seq, sqlite_where=text("NOT finished"), postgresql_where=text("NOT finished"))
+
+inbox_keys = Table(
+    "inbox_keys",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("item_id", Key, nullable=False, index=True),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("place", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    # Messages of this version and older are forgotten: kept, but not loaded.
+    Column("reset_version", Integer, nullable=False),
+    Column("needs_turn", Boolean, nullable=False),
+)
+Index(
+    "ix_conversations_needs_turn",
+    conversations.c.id,
+    sqlite_where=text("needs_turn"),
+    postgresql_where=text("needs_turn"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("conversation_id", Key, nullable=False),
+    # The version of the conversation that this message made.
+    Column("version", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("conversation_id", "version", "position"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("conversation_id", Key, nullable=False),
+    Column("call_id", Key, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", Key, nullable=False),
+    Column("created_at", Key, nullable=False),
+    # The whole record; the columns above repeat what is searched or compared.
+    Column("record", Text, nullable=False),
+    # HMAC over the record: an approval that was edited past opsbot is refused.
+    Column("seal", Key, nullable=False),
+)
+Index("ix_approvals_state", approvals.c.state, approvals.c.created_at)
+Index(
+    "uq_approvals_call",
+    approvals.c.conversation_id,
+    approvals.c.call_id,
+    unique=True,
+    sqlite_where=text("call_id <> ''"),
+    postgresql_where=text("call_id <> ''"),
+)
+Index("ix_approvals_conversation", approvals.c.conversation_id)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("approval_id", Key, nullable=False),
+    Column("host", Key, nullable=False),
+    Column("claimed_at", Key, nullable=False),
+    Column("digest", Key, nullable=False),
+    PrimaryKeyConstraint("approval_id", "host"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("key", Key, nullable=False, unique=True),
+    Column("place", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    # Where it stands, as JSON; NULL until it was sent.
+    Column("ref", Text),
+    sqlite_autoincrement=True,
+)
+Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("ref IS NULL"), postgresql_where=text("ref IS NULL"))
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("prev", Key, nullable=False),
+    # Canonical JSON of the entry, byte for byte what the hash covers.
+    Column("entry", Text, nullable=False),
+    Column("hash", Key, nullable=False),
+    # Repeats the entry's approval, for searching; compared with it on reading.
+    Column("approval_id", Key, nullable=False),
+)
+Index("ix_audit_approval", audit.c.approval_id, audit.c.seq)
+
+
+def insert_new(
+    connection: Connection, table: Table, values: Mapping[str, object], returning: Column[str]
+) -> ReturningInsert[tuple[str]]:
+    """Build an insert that does nothing, and returns nothing, when any unique key of the table exists already.
+
+    Whether it inserted is told by the returned row: psycopg's row count cannot tell.
+    """
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).values(**values).on_conflict_do_nothing().returning(returning)
+    return sqlite.insert(table).values(**values).on_conflict_do_nothing().returning(returning)

@@ -1,0 +1,210 @@
+"""The store: one database with its six parts, and how it is opened, closed and looked at."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from sqlalchemy import URL, Connection, Engine, inspect, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from opsbot.adapters.store import migrate, postgres, schema, sqlite
+from opsbot.adapters.store.approvals import ApprovalRows, SqlApprovals
+from opsbot.adapters.store.audit_log import SqlAuditLog, read_page
+from opsbot.adapters.store.chain import AuditChain
+from opsbot.adapters.store.conversations import SqlConversations
+from opsbot.adapters.store.database import Database
+from opsbot.adapters.store.faults import store_error
+from opsbot.adapters.store.inbox import SqlInbox
+from opsbot.adapters.store.operations import SqlOperations
+from opsbot.adapters.store.outbox import SqlOutbox
+from opsbot.domain import AuditRecord
+from opsbot.errors import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+class SqlStore:
+    """Implements `ports.Store` on an opened database; `released` runs after it was closed."""
+
+    def __init__(self, database: Database, *, audit_key: bytes, released: Callable[[], None]) -> None:
+        chain = AuditChain(audit_key)
+        rows = ApprovalRows(audit_key)
+        self._database = database
+        self._released = released
+        self.inbox = SqlInbox(database)
+        self.conversations = SqlConversations(database)
+        self.approvals = SqlApprovals(database, rows, chain)
+        self.operations = SqlOperations(database, rows, chain)
+        self.outbox = SqlOutbox(database)
+        self.audit = SqlAuditLog(database, chain)
+
+    async def close(self) -> None:
+        """Finish what was begun and close the database. Harmless to repeat."""
+        await self._database.close()
+        released, self._released = self._released, _nothing
+        released()
+
+
+def _nothing(*_: object) -> None:
+    """For databases without a sidecar."""
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def open_store(url: str, *, audit_key: bytes) -> SqlStore:
+    """Open `sqlite:///path` or `postgresql://…`, create or migrate its tables, and check what can be checked.
+
+    Blocks (call it before the event loop, or in a thread).
+
+    Raises:
+        StoreError: it cannot be used; the text says why and what to do.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "postgresql":
+        return _open_postgres(parsed, audit_key)
+    return _open_sqlite(_path_of(parsed), audit_key)
+
+
+def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
+    database = Database(postgres.make_engine(url), threads=postgres.CONNECTIONS, check=_nothing, anchor=_nothing)
+
+    def prepare(connection: Connection) -> None:
+        postgres.lock_migrations(connection)
+        migrate.upgrade(connection)
+        AuditChain(audit_key).check_end(connection)
+
+    try:
+        database.write_now(prepare)
+    except BaseException:
+        database.close_now()
+        raise
+    return SqlStore(database, audit_key=audit_key, released=_nothing)
+
+
+def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sqlite.refuse_network(path)
+        sidecar = sqlite.Sidecar.acquire(path)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    database: Database | None = None
+    try:
+        head = sidecar.head
+        sqlite.refuse_vanished(path, head)
+        sidecar.adopt()
+        database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_anchor_to(sidecar))
+        database.write_now(lambda connection: _check_file(connection, path, head))
+        database.write_now(migrate.upgrade)
+        sidecar.note(database.read_now(AuditChain(audit_key).check_end))
+    except BaseException as error:
+        if database is not None:
+            database.close_now()
+        sidecar.release()
+        if isinstance(error, OSError):
+            raise _cannot_open(path, error) from error
+        raise
+    return SqlStore(database, audit_key=audit_key, released=sidecar.release)
+
+
+def _check_file(connection: Connection, path: Path, head: sqlite.Head | None) -> None:
+    """Refuse a damaged or rolled back file before anything is written to it."""
+    sqlite.check_integrity(connection, path)
+    if head is None:
+        return
+    stored = None
+    if inspect(connection).has_table(schema.audit.name):
+        stored = connection.scalar(select(schema.audit.c.hash).where(schema.audit.c.seq == head.seq))
+    sqlite.refuse_rolled_back(path, head, stored)
+
+
+def _anchor_to(sidecar: sqlite.Sidecar) -> Callable[[AuditRecord], None]:
+    def note(record: AuditRecord) -> None:
+        try:
+            sidecar.note(record)
+        except OSError as error:
+            # The record itself is committed; only the noted head stays behind.
+            log.warning("store.head_not_noted", seq=record.seq, error=error.strerror)
+
+    return note
+
+
+def _cannot_open(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"The database {path} cannot be opened: {error.strerror}. Check the path, its owner and mode.")
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError("The database URL cannot be read. Use `sqlite:///path` or `postgresql://…`.") from error
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(
+            f"The database URL names {parsed.get_backend_name()!r}. Use `sqlite:///path` or `postgresql://…`."
+        )
+    return parsed
+
+
+def _path_of(url: URL) -> Path:
+    if not url.database or url.database == ":memory:" or url.query:
+        raise StoreError(
+            f"The database URL {url} names no file. Use `sqlite:///path`: a store must outlive the process."
+        )
+    return Path(url.database).absolute()
+
+
+# --- looking, beside a running bot -----------------------------------------------------------------------------------
+
+
+def has_audit(url: str) -> bool:
+    """Whether audit records were ever written there, as far as database and sidecar tell. Raises StoreError."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = _path_of(parsed)
+        if (sqlite.read_head(path) or sqlite.Head(0, "")).seq > 0:
+            return True
+        if not path.exists() or path.stat().st_size == 0:
+            return False
+    with _reader(parsed) as connection:
+        known = inspect(connection).has_table(schema.audit.name)
+        return known and connection.execute(select(schema.audit.c.seq).limit(1)).first() is not None
+
+
+def noted_head(url: str) -> tuple[int, str] | None:
+    """Return the head that an SQLite database's sidecar notes, for `audit.verify`; None if there is none.
+
+    Read it before the records: while the bot runs the log grows, and must contain what was noted earlier.
+    """
+    parsed = _parse(url)
+    head = sqlite.read_head(_path_of(parsed)) if parsed.get_backend_name() == "sqlite" else None
+    return (head.seq, head.hash) if head is not None and head.seq > 0 else None
+
+
+def read_audit(url: str, *, batch: int = 1000) -> Iterator[AuditRecord]:
+    """Yield every audit record in order, without locking out a running bot. Raises StoreError."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite" and not _path_of(parsed).exists():
+        raise StoreError(f"There is no database {_path_of(parsed)}.")
+    with _reader(parsed) as connection:
+        if not inspect(connection).has_table(schema.audit.name):
+            return
+        after: int | None = None
+        while page := read_page(connection, after, batch):
+            yield from page
+            after = page[-1].seq
+
+
+@contextmanager
+def _reader(url: URL) -> Iterator[Connection]:
+    engine: Engine = (
+        postgres.make_engine(url) if url.get_backend_name() == "postgresql" else sqlite.make_reader(_path_of(url))
+    )
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise store_error(error) from error
+    finally:
+        engine.dispose()
