@@ -126,10 +126,11 @@ def _impact(host: str, impact: Impact) -> list[Block]:
 
 
 def _standing(approval: Approval) -> Block:
-    reviews = [
-        f"{'Approved' if r.approve else 'Denied'} by {_person(r.actor)} {_moment(r.at)}" for r in approval.reviews
-    ]
-    return pieces.mrkdwn_section("\n".join([_state_line(approval), *reviews[:10]]))
+    return pieces.mrkdwn_section("\n".join([_state_line(approval), *map(_review, approval.reviews[:10])]))
+
+
+def _review(review: Review) -> str:
+    return f"{'Approved' if review.approve else 'Denied'} by {_person(review.actor)} {_moment(review.at)}"
 
 
 def _state_line(approval: Approval) -> str:

@@ -16,7 +16,7 @@ _BARE_DOMAIN = re.compile(r"(?<![\w/.\\-])((?:[\w-]+\.)*[\w-]+)\.([A-Za-z]{2,})(
 _DEFINITION = re.compile(r"\]:(?!\d{1,5}(?![\w.@:/]))")
 _MENTION = re.compile(r"<(?=[@!#])")
 _PERSON = re.compile(r"< @([UW][A-Z0-9]+)>")
-_AUTOLINK = re.compile(r"<(?=\s*[A-Za-z][A-Za-z0-9+.\-]*(?:\[:\]|:))")
+_AUTOLINK = re.compile(r"<(?=[A-Za-z][A-Za-z0-9+.\-]*(?:\[:\]|:))")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 
 
