@@ -1,0 +1,252 @@
+"""A store in memory that behaves like the real one; `tests/contract/test_store_contract.py` holds it to that."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+
+from opsbot import audit
+from opsbot.domain import (
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    AuditRecord,
+    Content,
+    Conversation,
+    InboxItem,
+    Incoming,
+    Message,
+    MessageRef,
+    OutboxItem,
+    OutboxState,
+    Place,
+)
+from opsbot.errors import Conflict, StoreError
+
+TEST_KEY = bytes(range(32))
+
+
+@dataclass
+class Outage:
+    """While `reason` is set, every call raises StoreError with it and changes nothing."""
+
+    reason: str = ""
+
+    async def step(self) -> None:
+        """Give way to other tasks, as every real database call does, then fail if there is an outage."""
+        await asyncio.sleep(0)
+        if self.reason:
+            raise StoreError(self.reason)
+
+
+@dataclass
+class MemoryInbox:
+    outage: Outage
+    keys: dict[str, str] = field(default_factory=dict)
+    items: dict[str, InboxItem] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    async def accept(self, keys: Sequence[str], event: Incoming, at: datetime) -> str | None:
+        await self.outage.step()
+        known = next((self.keys[key] for key in sorted(set(keys)) if key in self.keys), None)
+        item_id = known or f"event-{next(self.numbers)}"
+        self.keys = dict.fromkeys(keys, item_id) | self.keys
+        if known is not None:
+            return None
+        self.items[item_id] = InboxItem(item_id, event, at)
+        return item_id
+
+    async def waiting(self) -> tuple[InboxItem, ...]:
+        await self.outage.step()
+        return tuple(item for item in self.items.values() if item.id not in self.finished)
+
+    async def finish(self, item_id: str) -> None:
+        await self.outage.step()
+        self.finished.add(item_id)
+
+    async def prune(self, before: datetime) -> int:
+        await self.outage.step()
+        old = {item.id for item in self.items.values() if item.id in self.finished and item.received_at < before}
+        self.items = {item_id: item for item_id, item in self.items.items() if item_id not in old}
+        self.keys = {key: item_id for key, item_id in self.keys.items() if item_id not in old}
+        return len(old)
+
+
+@dataclass
+class MemoryConversations:
+    outage: Outage
+    stored: dict[str, Conversation] = field(default_factory=dict)
+    waking: set[str] = field(default_factory=set)
+
+    async def load(self, place: Place) -> Conversation:
+        await self.outage.step()
+        return self.stored.get(place.key, Conversation(place))
+
+    async def append(
+        self, conversation: Conversation, messages: Sequence[Message], *, needs_turn: bool
+    ) -> Conversation:
+        await self.outage.step()
+        after = replace(conversation, messages=(*conversation.messages, *messages))
+        return self._advance(after, needs_turn=needs_turn)
+
+    async def needing_turn(self) -> tuple[Place, ...]:
+        await self.outage.step()
+        return tuple(self.stored[key].place for key in sorted(self.waking))
+
+    async def reset(self, conversation: Conversation) -> Conversation:
+        await self.outage.step()
+        return self._advance(replace(conversation, messages=()), needs_turn=False)
+
+    def _advance(self, wanted: Conversation, *, needs_turn: bool) -> Conversation:
+        stored = self.stored.get(wanted.id, Conversation(wanted.place))
+        if stored.version != wanted.version:
+            raise Conflict(f"The conversation {wanted.id} moved on since version {wanted.version} was read.")
+        after = replace(wanted, version=wanted.version + 1)
+        self.stored[wanted.id] = replace(after, place=stored.place)
+        (self.waking.add if needs_turn else self.waking.discard)(wanted.id)
+        return after
+
+
+@dataclass
+class MemoryAuditLog:
+    outage: Outage
+    key: bytes = TEST_KEY
+    records: list[AuditRecord] = field(default_factory=list)
+
+    async def append(self, entry: AuditEntry) -> AuditRecord:
+        await self.outage.step()
+        return self.extend([entry])[-1]
+
+    async def read(self, *, after: int = 0, limit: int = 1000) -> tuple[AuditRecord, ...]:
+        await self.outage.step()
+        return tuple(record for record in self.records if record.seq > after)[:limit]
+
+    async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
+        await self.outage.step()
+        return tuple(record for record in self.records if record.entry.approval_id == approval_id)
+
+    def extend(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+        """Chain all entries, or none when one has no canonical form."""
+        added: list[AuditRecord] = []
+        last = self.records[-1] if self.records else None
+        for entry in entries:
+            last = audit.chain(last, entry, self.key)
+            added.append(last)
+        self.records += added
+        return added
+
+
+@dataclass
+class MemoryApprovals:
+    outage: Outage
+    log: MemoryAuditLog
+    stored: dict[str, Approval] = field(default_factory=dict)
+
+    async def add(self, approval: Approval, entry: AuditEntry) -> Approval:
+        await self.outage.step()
+        for known in self.stored.values():
+            same = (known.conversation_id, known.call_id) == (approval.conversation_id, approval.call_id)
+            if same and approval.call_id:
+                return known
+        if approval.id in self.stored:
+            raise Conflict(f"There is an approval {approval.id} already.")
+        self.log.extend([entry])
+        self.stored[approval.id] = approval
+        return approval
+
+    async def get(self, approval_id: str) -> Approval | None:
+        await self.outage.step()
+        if approval_id in self.stored or len(approval_id) < 4:
+            return self.stored.get(approval_id)
+        fitting = [approval for known, approval in self.stored.items() if known.startswith(approval_id)]
+        return fitting[0] if len(fitting) == 1 else None
+
+    async def change(
+        self, approval: Approval, *, expected: tuple[ApprovalState, int], entries: Sequence[AuditEntry]
+    ) -> Approval:
+        await self.outage.step()
+        stored = self.stored.get(approval.id)
+        if stored is None or (stored.state, stored.version) != expected:
+            raise Conflict(f"The approval {approval.id} is not {expected[0]} (version {expected[1]}).")
+        self.log.extend(entries)
+        after = replace(approval, version=expected[1] + 1)
+        self.stored[approval.id] = after
+        return after
+
+    async def in_state(self, *states: ApprovalState) -> tuple[Approval, ...]:
+        await self.outage.step()
+        return self._sorted(approval for approval in self.stored.values() if approval.state in states)
+
+    async def of_conversation(self, conversation_id: str) -> tuple[Approval, ...]:
+        await self.outage.step()
+        return self._sorted(a for a in self.stored.values() if a.conversation_id == conversation_id)
+
+    @staticmethod
+    def _sorted(found: Iterable[Approval]) -> tuple[Approval, ...]:
+        return tuple(sorted(found, key=lambda approval: (approval.created_at, approval.id)))
+
+
+@dataclass
+class MemoryOperations:
+    outage: Outage
+    approvals: MemoryApprovals
+    rows: set[tuple[str, str]] = field(default_factory=set)
+
+    async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
+        await self.outage.step()
+        stored = self.approvals.stored.get(approval.id)
+        if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
+            raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")
+        if (approval.id, host) in self.rows:
+            return False
+        self.approvals.log.extend([entry])
+        self.rows.add((approval.id, host))
+        return True
+
+    async def started(self, approval_id: str) -> frozenset[str]:
+        await self.outage.step()
+        return frozenset(host for known, host in self.rows if known == approval_id)
+
+
+@dataclass
+class MemoryOutbox:
+    outage: Outage
+    items: dict[str, OutboxItem] = field(default_factory=dict)
+
+    async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
+        await self.outage.step()
+        known = self.items.get(key, OutboxItem(key, place, content))
+        self.items[key] = replace(known, content=content)
+        return self.items[key]
+
+    async def sent(self, key: str, ref: MessageRef) -> None:
+        await self.outage.step()
+        if key not in self.items:
+            raise StoreError(f"There is no outgoing message {key!r}.")
+        self.items[key] = replace(self.items[key], state=OutboxState.SENT, ref=ref)
+
+    async def waiting(self) -> tuple[OutboxItem, ...]:
+        await self.outage.step()
+        return tuple(item for item in self.items.values() if item.state is OutboxState.WAITING)
+
+    async def get(self, key: str) -> OutboxItem | None:
+        await self.outage.step()
+        return self.items.get(key)
+
+
+class MemoryStore:
+    """Implements `ports.Store`. Set `outage.reason` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.outage = Outage()
+        self.inbox = MemoryInbox(self.outage)
+        self.conversations = MemoryConversations(self.outage)
+        self.audit = MemoryAuditLog(self.outage)
+        self.approvals = MemoryApprovals(self.outage, self.audit)
+        self.operations = MemoryOperations(self.outage, self.approvals)
+        self.outbox = MemoryOutbox(self.outage)
+
+    async def close(self) -> None:
+        self.outage.reason = "The database is closed: opsbot is shutting down."
