@@ -1,5 +1,6 @@
 """How a server is doing, from one fixed script and one round trip; the parser is pure."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -92,8 +93,8 @@ def parse(output: str) -> ServerFacts:
     parts = _sections(output)
     try:
         memory = _memory(parts["meminfo"])
-        load = tuple(float(word) for word in parts["loadavg"].split()[:3])
-        uptime_s = float(parts["uptime"].split()[0])
+        load = tuple(_finite(word) for word in parts["loadavg"].split()[:3])
+        uptime_s = _finite(parts["uptime"].split()[0])
         facts = ServerFacts(
             hostname=plain_line(parts.get("hostname", ""), limit=255),
             os=os_name(parts.get("os", "")),
@@ -133,6 +134,13 @@ def _sections(output: str) -> dict[str, str]:
         name, _, body = piece.partition("\n")
         sections.setdefault(name.strip(), body.strip("\n"))
     return sections
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(word)
+    return number
 
 
 def _integer(word: str) -> int | None:
