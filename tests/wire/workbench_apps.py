@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -72,12 +73,15 @@ def app_of(running: RunningWorkbench) -> AsyncApp:
     return AsyncApp(client=client_of(running), signing_secret=running.bench.signing_secret)
 
 
-def catch_all(app: AsyncApp, seen: list[tuple[str, dict[str, Any]]]) -> None:
-    """Record every event, by type, and acknowledge everything else."""
+def record_events(app: AsyncApp) -> list[dict[str, Any]]:
+    """Make the app take every event; return the list the bodies are collected in."""
+    seen: list[dict[str, Any]] = []
 
     @app.event(re.compile(".*"))
-    async def on_event(event: dict[str, Any], body: dict[str, Any]) -> None:
-        seen.append((event["type"], body))
+    async def on_event(body: dict[str, Any]) -> None:
+        seen.append(body)
+
+    return seen
 
 
 @contextlib.asynccontextmanager
@@ -93,12 +97,31 @@ async def over_socket(running: RunningWorkbench, app: AsyncApp) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def listening(app: AsyncApp) -> AsyncIterator[None]:
-    """Listen with the app on the port of its attribute `http_port`."""
-    runner = web.AppRunner(app.web_app("/slack/events"))
+async def over_http(app: AsyncApp, port: int) -> AsyncIterator[None]:
+    """Listen with the app on a port of 127.0.0.1, at the path Slack calls."""
+    runner = web.AppRunner(app.server(port=port, path="/slack/events").web_app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", app.http_port).start()  # type: ignore[attr-defined]
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         yield
     finally:
         await runner.cleanup()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def button(action_id: str, value: str = "1") -> dict[str, Any]:
+    """Return a button."""
+    label = {"type": "plain_text", "text": action_id}
+    return {"type": "button", "action_id": action_id, "value": value, "text": label}
+
+
+def actions(*elements: dict[str, Any], block_id: str = "") -> dict[str, Any]:
+    """Return an actions block."""
+    block = {"type": "actions", "elements": list(elements)}
+    return {**block, "block_id": block_id} if block_id else block
