@@ -31,7 +31,7 @@ _WHO = (
     "I am opsbot, the on-call engineer's teammate: I look at servers, and restart services once a person has approved "
     "it. Nobody at the other end but code: no language model is configured."
 )
-_RESTART = re.compile(r"(?:restart|bounce|recycle)\b|kick (?!off\b|the habit)")
+_RESTART = re.compile(r"(?:restart|bounce|recycle|(?:do|perform|trigger|make) an? restart of)\b|kick (?!off\b)")
 _NEEDS_RESTART = re.compile(r"\b(?:needs?|wants?) (?:a |to be )?restart(?:ed|ing)?\b")
 _NOT = re.compile(r"\b(?:don'?t|do not|never|not to|no need to|without)\b")
 _POLITE = re.compile(
@@ -117,7 +117,7 @@ class KeylessModel:
             return (Intent.UNCLEAR if _NOT.search(words) else Intent.RESTART), slots
         if _BEYOND.match(words):
             return Intent.BEYOND, slots
-        intent = self._router.route(neutral(_POLITE.sub("", f"{text.strip()} ", count=1).strip(), slots))
+        intent = self._router.route(neutral(words or text, slots))
         return _settled(intent, slots, words), slots
 
 
@@ -126,6 +126,8 @@ def _settled(intent: Intent, slots: Slots, words: str) -> Intent:
     if _NOT.match(words):
         return Intent.UNCLEAR
     named_service = bool(slots.units or slots.free_units)
+    if intent is Intent.GREETING and slots.hosts:
+        return Intent.STATUS
     if intent is Intent.STATUS and named_service:
         return Intent.SERVICE
     if intent is Intent.SERVICE and not named_service and not re.search(r"\b(?:services?|units?)\b", words):

@@ -80,7 +80,7 @@ def wordllama_router() -> Router | None:
 
 
 def _words(text: str) -> frozenset[str]:
-    spelled = text.lower().replace("what's", "what is").replace("how's", "how is")
+    spelled = text.lower().replace("what's", "what is").replace("how's", "how is").replace("hows ", "how is ")
     return frozenset(_stem(word) for word in re.findall(r"[a-z']+", spelled))
 
 

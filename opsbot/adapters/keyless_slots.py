@@ -41,6 +41,8 @@ _SERVICE_PLACES = (
     re.compile(r"\b(?:when was|why did|did|why does|what does|what did) (?:the )?(\S+) "),
 )
 _HOST_PLACES = re.compile(r"\b(?:on|at|host|hosts|server|machine|group|box) (?:the |my |our )?(\S+)")
+# `web-2`, `db03`: hardly ever an ordinary word, so not to be passed over even if nothing like it exists.
+_NUMBERED = re.compile(r"[A-Za-z][A-Za-z.-]*\d+", re.ASCII)
 _LINES = re.compile(r"\b(\d{1,4}) (?:log )?lines?\b|\b(?:last|newest|latest) (\d{1,4})\b")
 
 
@@ -102,7 +104,8 @@ def read(text: str, names: Names) -> Slots:
     strangers = [t for t in tokens if t.lower() not in places and t.lower() not in units]
     at_host_place = _caught([_HOST_PLACES], lowered, strangers)
     at_service_place = [t for t in _caught(_SERVICE_PLACES, lowered, strangers) if t not in at_host_place]
-    lookalikes = [t for t in strangers if t not in at_service_place and _looks_like_a_name(t) and names.near(t)]
+    elsewhere = [t for t in strangers if t not in at_service_place]
+    lookalikes = [t for t in elsewhere if _NUMBERED.fullmatch(t) or (_looks_like_a_name(t) and names.near(t))]
     return Slots(
         hosts=hosts,
         units=_unique(token.lower() for token in tokens if token.lower() in units and token.lower() not in places),
@@ -139,8 +142,7 @@ def _caught(patterns: Iterable[re.Pattern[str]], text: str, candidates: Sequence
 
 
 def _looks_like_a_name(token: str) -> bool:
-    has_digit = token[0].isalpha() and any(char.isdigit() for char in token)
-    return has_digit or "-" in token or len(token) >= 5
+    return "-" in token or len(token) >= 5 or any(char.isdigit() for char in token[1:])
 
 
 def _lines(text: str) -> int | None:
