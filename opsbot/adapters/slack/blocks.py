@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from opsbot.adapters.slack import card, pieces
-from opsbot.adapters.slack.mrkdwn import defanged, escape, own_words, report_words
+from opsbot.adapters.slack.mrkdwn import defanged, escape, own_words
 from opsbot.adapters.slack.pieces import Block, Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.visible import cut, spelled_out, stripped
@@ -70,14 +70,14 @@ def _notification(text: str) -> str:
 
 
 def _report(report: Report) -> list[Payload]:
-    blocks = [pieces.markdown(part) for part in split(report_words(report.text), MARKDOWN_MAX) if part.strip()]
+    blocks = [pieces.markdown(part) for part in split(own_words(report.text), MARKDOWN_MAX) if part.strip()]
     native = _fits_natively(report.tables[0]) if report.tables else False
     for index, table in enumerate(report.tables):
         blocks += _native_table(table) if index == 0 and native else _drawn_table(table)
     for title, text in report.blocks:
         blocks += _titled(title, spelled_out(text).strip("\n"))
     blocks += _errors(report.errors)
-    return _pack(blocks or [pieces.markdown("(nothing to report)")], _notification(report_words(report.text)))
+    return _pack(blocks or [pieces.markdown("(nothing to report)")], _notification(own_words(report.text)))
 
 
 def _fits_natively(table: Table) -> bool:

@@ -95,7 +95,7 @@ def _people(approval: Approval) -> Block:
 
 
 def _approvers(approval: Approval) -> str:
-    users = [f"<@{user}>" for user in sorted(approval.approver_users) if user.isalnum()]
+    users = [_person(Actor(approval.requester.team_id, user)) for user in sorted(approval.approver_users)]
     groups = [f"<!subteam^{group}>" for group in sorted(approval.approver_groups) if group.isalnum()]
     named = users + groups
     more = f" and {len(named) - 6} more" if len(named) > 6 else ""

@@ -44,20 +44,19 @@ class SlackChat:
 
     async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
         """Post a content, in as many messages as it needs; return the first."""
-        refs = [
-            await self._queue(place, payload, _part_key(key, index), _urgency(content))
-            for index, payload in enumerate(blocks.render(content))
-        ]
-        return refs[0]
+        first, *rest = blocks.render(content)
+        ref = await self._queue(place, first, key, _urgency(content))
+        for index, payload in enumerate(rest):
+            await self._queue(place, payload, _rest_key(ref, index), _urgency(content))
+        return ref
 
     async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
         """Replace a message; what does not fit any more follows as messages of its own, once."""
         first, *rest = blocks.render(content)
         await asyncio.shield(self._queue_edit(place, ref, first, _urgency(content)))
-        for index, payload in enumerate(rest, start=1):
-            key = _part_key(f"after:{ref.message_id}", index)
-            if await self.find(place, key) is None:
-                await self._queue(place, payload, key, _urgency(content))
+        for index, payload in enumerate(rest):
+            if await self.find(place, _rest_key(ref, index)) is None:
+                await self._queue(place, payload, _rest_key(ref, index), _urgency(content))
 
     async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
         """Answer one person: by the handle while it lives, else by an ephemeral message."""
@@ -197,9 +196,9 @@ class _Delivery:
             _log.error("slack.blocks_refused", code=refused.code)
         first, *rest = split(payload.plain, _PLAIN_MAX)
         ref = await self._sent(escape(first), ())
-        for index, part in enumerate(rest, start=1):
-            key = _part_key(f"{self._key}/plain", index)
-            await _Delivery(self._chat, self._web, self._place, key).send(Payload(escape(part), (), part))
+        for index, part in enumerate(rest):
+            delivery = _Delivery(self._chat, self._web, self._place, f"{_rest_key(ref, index)}:plain")
+            await delivery.send(Payload(escape(part), (), part))
         return ref
 
     async def _sent(self, text: str, sent_blocks: Sequence[Mapping[str, object]]) -> MessageRef:
@@ -228,8 +227,9 @@ def _job(place: Place, urgency: Urgency, send: Callable[[], Awaitable[object]], 
     return Job(place.thread_id, urgency, send, asyncio.get_running_loop().create_future(), merge_key)
 
 
-def _part_key(key: str, index: int) -> str:
-    return key if index == 0 else f"{key}#{index + 1}"
+def _rest_key(first: MessageRef, index: int) -> str:
+    """The key of a continuing message: known from the first one, so that an edit finds what a post has sent."""
+    return f"after:{first.message_id}:{index}"
 
 
 def _urgency(content: Content) -> Urgency:

@@ -55,12 +55,7 @@ def defanged(text: str) -> str:
 
 
 def own_words(text: str) -> str:
-    """Prepare a text of opsbot's own: people may be mentioned, channels and groups not; hidden characters go."""
-    return _PERSON.sub(r"<@\1>", _MENTION.sub("< ", stripped(text)))
-
-
-def report_words(text: str) -> str:
-    """Prepare a text of opsbot's own that may quote what somebody typed: as the model's, but people are mentioned."""
+    """Prepare a text of opsbot's own, which may quote what somebody typed: as the model's, but people are mentioned."""
     return _PERSON.sub(r"<@\1>", defanged(text))
 
 
