@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_inodes
@@ -23,7 +23,7 @@ _STATES = {
     "UNKNOWN": ("unknown", "unknown"),
 }
 _STATUS = re.compile(rf"(\S+)\s+({'|'.join(_STATES)})\b\s*(.*)")
-_PID = re.compile(r"\bpid (\d+)")
+_PID = re.compile(r"\bpid (\d+), uptime (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)")
 _NO_SUCH = re.compile(r"ERROR \((?:no such (?:process|group|process name))\)")
 _DOWN = ("no such file", "refused connection", "Server requires authentication", "error: <class")
 
@@ -73,7 +73,7 @@ class SupervisordServices(Services):
         result = self._control("status", _one(unit), timeout_s=timeout_s)
         if _NO_SUCH.search(result.stdout):
             return UnitFacts(unit, load_state="not-found", active_state="inactive", sub_state="dead")
-        facts = parse_status(result.stdout)
+        facts = parse_status(result.stdout, datetime.now(UTC))
         if len(facts) != 1:
             raise CommandFailed(f"{self._host.name}: supervisorctl said nothing about {unit}: {_said(result)}")
         return self._with_process(replace(facts[0], unit=unit), timeout_s)
@@ -81,7 +81,7 @@ class SupervisordServices(Services):
     def units(self, *, timeout_s: float) -> tuple[UnitFacts, ...]:
         """Every program supervisord knows, and those that may be touched though it does not know them."""
         result = self._control("status", timeout_s=timeout_s)
-        facts = parse_status(result.stdout)
+        facts = parse_status(result.stdout, datetime.now(UTC))
         names = {one.unit for one in facts}
         missing = (UnitFacts(unit, load_state="not-found") for unit in self._host.units if unit not in names)
         return (*facts, *missing)
@@ -142,16 +142,16 @@ class SupervisordServices(Services):
         return replace(
             facts,
             invocation_id=process.invocation_id,
-            active_since=process.started_at if facts.active else None,
+            active_since=(process.started_at or facts.active_since) if facts.active else None,
             memory_bytes=process.memory_bytes,
             tasks=process.threads,
         )
 
 
-def parse_status(output: str) -> tuple[UnitFacts, ...]:
-    """Read the lines of `supervisorctl status`: name, state, and words that hold the pid of a running process."""
+def parse_status(output: str, now: datetime) -> tuple[UnitFacts, ...]:
+    """Read the lines of `supervisorctl status`: name, state, and words that hold a running process's pid and uptime."""
     found = (_STATUS.fullmatch(line.strip()) for line in output.splitlines())
-    return tuple(_facts(match) for match in found if match)
+    return tuple(_facts(match, now) for match in found if match)
 
 
 def parse_process(output: str, pid: int) -> Process | None:
@@ -169,7 +169,7 @@ def parse_process(output: str, pid: int) -> Process | None:
     return Process(f"{boot_id}:{pid}:{ticks}", started, int(fields[21]) * int(page_bytes), int(fields[17]))
 
 
-def _facts(status: "re.Match[str]") -> UnitFacts:
+def _facts(status: "re.Match[str]", now: datetime) -> UnitFacts:
     name, state, words = status.groups()
     active, sub = _STATES[state]
     pid = _PID.search(words)
@@ -182,7 +182,13 @@ def _facts(status: "re.Match[str]") -> UnitFacts:
         sub_state=sub,
         result=plain_line(words, limit=100) if failed else "",
         main_pid=int(pid.group(1)) if pid else None,
+        active_since=now - _uptime(pid) if pid and active == "active" else None,
     )
+
+
+def _uptime(pid: "re.Match[str]") -> timedelta:
+    days, hours, minutes, seconds = (int(figure or 0) for figure in pid.groups()[1:])
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _one(unit: str) -> str:
