@@ -86,7 +86,7 @@ class Inventory:
         shown = _cut(name)
         if at := _hosts_at(name, self.hosts.values()):
             return UnknownHost(shown, at)
-        if not NAME_PATTERN.fullmatch(name) or _is_address(name):
+        if not NAME_PATTERN.fullmatch(name) or is_address(name):
             return BadArguments(
                 f"{shown!a} is not a name: use host or group names exactly as the inventory spells them; "
                 "no patterns, addresses, logins or options."
@@ -115,7 +115,8 @@ def _hosts_at(address: str, hosts: Iterable[Host]) -> tuple[str, ...]:
     return tuple(host.name for host in hosts if host.address == address)[:_NEAR_MISSES]
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Tell whether the name is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

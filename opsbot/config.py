@@ -1,0 +1,309 @@
+"""The configuration: read, checked as a whole, and turned into the core's words. It builds nothing."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import ValidationError
+
+from opsbot.config_checks import cross_faults, file_faults
+from opsbot.config_faults import Place, fault_of
+from opsbot.config_model import (
+    Health,
+    Limits,
+    Log,
+    Model,
+    Policy,
+    Settings,
+    Slack,
+    Store,
+    Tools,
+    completed,
+)
+from opsbot.config_secrets import Secret, SecretRef
+from opsbot.config_yaml import Document, read_yaml
+from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
+from opsbot.errors import ConfigError
+from opsbot.inventory import Inventory
+from opsbot.policy import ApproverRule, PolicyRules
+from opsbot.units import canonical_unit
+
+# Environment variables that win over the file, and the settings they are.
+_FROM_ENVIRONMENT: Mapping[str, tuple[str, str]] = {
+    "SLACK_API_URL": ("slack", "api_url"),
+    "OPENAI_BASE_URL": ("model", "base_url"),
+    "OPSBOT_MODEL": ("model", "name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Every secret the configuration points to, fetched. None: not configured."""
+
+    slack_bot_token: Secret | None = None
+    slack_app_token: Secret | None = None
+    slack_signing_secret: Secret | None = None
+    model_api_key: Secret | None = None
+    store_password: Secret | None = None
+    audit_key: Secret | None = None
+
+    def values(self) -> tuple[str, ...]:
+        """Return the plain values, for the redactor."""
+        found = (getattr(self, name) for name in self.__slots__)
+        return tuple(secret.reveal() for secret in found if secret is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration without faults. `folder` is where its relative paths start."""
+
+    settings: Settings
+    source: str
+    folder: Path
+    lines: Mapping[Place, int]
+
+    @property
+    def slack(self) -> Slack | None:
+        return self.settings.slack
+
+    @property
+    def model(self) -> Model:
+        return self.settings.model
+
+    @property
+    def store(self) -> Store:
+        return self.settings.store
+
+    @property
+    def tools(self) -> Tools:
+        return self.settings.tools
+
+    @property
+    def policy(self) -> Policy:
+        return self.settings.policy
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
+
+    @property
+    def log(self) -> Log:
+        return self.settings.log
+
+    def inventory(self) -> Inventory:
+        """Return the hosts and groups."""
+        named = self.settings.groups
+        every = dict.fromkeys([*named, *(group for host in self.settings.hosts.values() for group in host.groups)])
+        groups = {
+            group: tuple(
+                name
+                for name, host in self.settings.hosts.items()
+                if group in host.groups or name in named.get(group, ())
+            )
+            for group in every
+        }
+        hosts = {
+            name: _host(name, self.settings, self.folder, tuple(sorted(g for g in groups if name in groups[g])))
+            for name in self.settings.hosts
+        }
+        return Inventory(hosts, groups)
+
+    def rules(self) -> PolicyRules:
+        """Return what decides who may do what."""
+        policy = self.settings.policy
+        return PolicyRules(
+            asker_users=frozenset(policy.askers.users),
+            asker_groups=frozenset(policy.askers.groups),
+            approvers=tuple(
+                ApproverRule(rule.environments, frozenset(rule.users), frozenset(rule.groups), rule.needed)
+                for rule in policy.approvers
+            ),
+            hosts_per_action=self.settings.limits.hosts_per_action,
+            terminal_operator=policy.terminal_operator,
+        )
+
+    def risks(self) -> dict[str, Risk]:
+        """Return the operator's risk overrides by tool name."""
+        return {name: Risk(risk) for name, risk in self.settings.tools.risk.items()}
+
+    def tool_folders(self) -> tuple[Path, ...]:
+        """Return the operator's own tool folders."""
+        return tuple(self.folder / Path(text).expanduser() for text in self.settings.tools.folders)
+
+    def secrets(self, environ: Mapping[str, str] = os.environ, *, slack: bool = True) -> Secrets:
+        """Fetch every secret that is needed; `slack=False` leaves Slack's out (terminal).
+
+        Raises:
+            ConfigError: every missing or unreadable one, with line and remedy.
+        """
+        found: dict[str, Secret] = {}
+        faults = []
+        for name, (place, reference) in self._references(slack).items():
+            try:
+                found[name] = reference.resolve(self.folder, environ)
+            except ConfigError as error:
+                faults.append(f"{self.source}:{_line(self.lines, place)}: {'.'.join(map(str, place))}: {error}")
+        if faults:
+            raise ConfigError(*faults)
+        return Secrets(**found)
+
+    def store_url(self, secrets: Secrets) -> str:
+        """Return the database's address: SQLite with an absolute path, PostgreSQL with its password."""
+        url = self.settings.store.url
+        if url.startswith("sqlite:///"):
+            return f"sqlite:///{self.database_file()}"
+        if secrets.store_password is None:
+            return url
+        parts = urlsplit(url)
+        login = f"{parts.username or ''}:{quote(secrets.store_password.reveal(), safe='')}"
+        return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+
+    def database_file(self) -> Path | None:
+        """Return SQLite's file, or None for PostgreSQL."""
+        url = self.settings.store.url
+        return (self.folder / url.removeprefix("sqlite:///")).absolute() if url.startswith("sqlite:///") else None
+
+    def audit_key_file(self) -> Path | None:
+        """Return the file of the audit key (made on first use), or None if the key is in `Secrets.audit_key`."""
+        reference = self.settings.store.audit_key
+        if reference is not None:
+            return reference.path(self.folder, os.environ) if reference.file is not None else None
+        database = self.database_file()
+        return database.with_name("audit.key") if database is not None else None
+
+    def _references(self, slack: bool) -> dict[str, tuple[Place, SecretRef]]:
+        settings = self.settings
+        found: dict[str, tuple[Place, SecretRef | None]] = {
+            "model_api_key": (("model", "api_key"), settings.model.api_key),
+            "store_password": (("store", "password"), settings.store.password),
+            "audit_key": (("store", "audit_key"), settings.store.audit_key if self.audit_key_file() is None else None),
+        }
+        if slack and settings.slack is not None:
+            found["slack_bot_token"] = (("slack", "bot_token"), settings.slack.bot_token)
+            if settings.slack.mode == "socket":
+                found["slack_app_token"] = (("slack", "app_token"), settings.slack.app_token)
+            else:
+                found["slack_signing_secret"] = (("slack", "signing_secret"), settings.slack.signing_secret)
+        return {name: (place, reference) for name, (place, reference) in found.items() if reference is not None}
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration file and check it together with the key files it names.
+
+    Raises:
+        ConfigError: every fault, each as `file:line: what and the way out`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another with --config.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
+    return _checked(text, str(path), path.absolute().parent, environ, files=True)
+
+
+def parse(
+    text: str, source: str = "config.yaml", *, folder: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Config:
+    """Check a configuration text, without looking at the files it names. Raises ConfigError."""
+    return _checked(text, source, (folder or Path()).absolute(), environ, files=False)
+
+
+def _checked(text: str, source: str, folder: Path, environ: Mapping[str, str], *, files: bool) -> Config:
+    document = read_yaml(text)
+    _apply(document, environ)
+    faults = list(document.faults)
+    settings, broken = _validated(document, faults, environ)
+    hosts = document.data.get("hosts")
+    names = [*hosts] if isinstance(hosts, dict) else []
+    places = [*cross_faults(settings, names, broken), *(file_faults(settings, folder) if files else ())]
+    faults.extend((document.line_of(place), said) for place, said in places)
+    if faults:
+        raise ConfigError(*dict.fromkeys(f"{source}:{line}: {said}" for line, said in sorted(faults)))
+    return Config(settings, source, folder, document.lines)
+
+
+def _apply(document: Document, environ: Mapping[str, str]) -> None:
+    """Let environment variables win: any compatible server works without touching the file."""
+    for variable, (section, setting) in _FROM_ENVIRONMENT.items():
+        if environ.get(variable) and (section == "model" or section in document.data):
+            _put(document.data, section, setting, environ[variable])
+    model = document.data.get("model")
+    if environ.get("OPENAI_API_KEY") and not (isinstance(model, dict) and "api_key" in model):
+        _put(document.data, "model", "api_key", {"env": "OPENAI_API_KEY"})
+
+
+def _put(data: dict[str, Json], section: str, setting: str, value: Json) -> None:
+    around = data.setdefault(section, {})
+    if isinstance(around, dict):
+        around[setting] = value
+
+
+def _validated(
+    document: Document, faults: list[tuple[int, str]], environ: Mapping[str, str]
+) -> tuple[Settings, frozenset[Place]]:
+    """Return the settings without their faulty parts, and which parts those are."""
+    data: dict[str, Any] = json.loads(json.dumps(document.data))
+    broken: set[Place] = set()
+    while True:
+        try:
+            return Settings.model_validate_json(json.dumps(data)), frozenset(broken)
+        except ValidationError as error:
+            found = [fault_of(Settings, detail) for detail in error.errors(include_url=False)]
+        for place, said in found:
+            broken.add(_without(data, place))
+            if place in document.unread:
+                continue
+            variable = next((name for name, to in _FROM_ENVIRONMENT.items() if to == place and environ.get(name)), "")
+            faults.append((document.line_of(place), said + (f" (It comes from ${variable}.)" if variable else "")))
+
+
+def _without(data: dict[str, Any], place: Place) -> Place:
+    """Take the faulty part out: one setting of a host, one group, else the whole section."""
+    depth = min(len(place), {"hosts": 3, "groups": 2}.get(str(place[0]) if place else "", 1))
+    around = data
+    for part in place[: depth - 1]:
+        around = around[str(part)]
+    if depth:
+        around.pop(str(place[depth - 1]), None)
+    return place[:depth]
+
+
+def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) -> Host:
+    entry = completed(settings.hosts[name], settings.defaults)
+    manager = ServiceManager(entry.service_manager)
+    ssh = entry.connection == "ssh"
+    return Host(
+        name=name,
+        connection=Connection(entry.connection),
+        address=(entry.address or name) if ssh else "",
+        port=entry.port,
+        user=entry.user or "",
+        key_file=str(folder / Path(entry.key).expanduser()) if ssh and entry.key else "",
+        host_key=(entry.host_key or "").strip(),
+        environment=entry.environment,
+        groups=groups,
+        units=_units(entry.units, manager),
+        health={canonical_unit(unit, manager): _check(check) for unit, check in entry.health.items()},
+        service_manager=manager,
+        service_command=entry.service_command,
+        sudo=entry.sudo,
+    )
+
+
+def _check(check: Health) -> HealthCheck:
+    return HealthCheck(url=check.url or "", tcp=check.tcp or "", timeout_s=check.timeout_s)
+
+
+def _units(units: Iterable[str], manager: ServiceManager) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(canonical_unit(unit, manager) for unit in units))
+
+
+def _line(lines: Mapping[Place, int], place: Place) -> int:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)

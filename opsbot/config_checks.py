@@ -1,0 +1,213 @@
+"""What must fit together across settings: names, units, keys, approvers. Pure, but for `file_faults`."""
+
+import base64
+import binascii
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from opsbot.config_faults import Place, dotted
+from opsbot.config_model import Approvers, HostEntry, Settings, completed
+from opsbot.domain import ServiceManager
+from opsbot.errors import BadArguments
+from opsbot.inventory import EVERY_HOST, NAME_PATTERN, is_address, near_misses
+from opsbot.units import canonical_unit
+
+# What the SSH adapter accepts: RFC 8332 (RSA with SHA-2), RFC 5656, RFC 8709.
+_HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+_NAME_RULE = "use letters, digits and - _ . only, beginning and ending with a letter or digit, at most 63"
+Fault = tuple[Place, str]
+
+
+def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Place]) -> Iterator[Fault]:
+    """Yield what does not fit together.
+
+    `names`: every host named in the file, also those whose own settings are broken (and are not in `settings`).
+    `broken`: places left out of `settings`; nothing is concluded from their absence.
+    """
+    known = frozenset(names)
+    yield from _name_faults(settings, known)
+    yield from _group_faults(settings, known)
+    for name, host in settings.hosts.items():
+        yield from _host_faults(("hosts", name), completed(host, settings.defaults), broken)
+    yield from _store_faults(settings)
+    if ("policy",) not in broken:
+        yield from _policy_faults(settings)
+
+
+def file_faults(settings: Settings, folder: Path) -> Iterator[Fault]:
+    """Yield what is wrong with private key files on this machine."""
+    places: dict[str, Place] = {}
+    for name, entry in settings.hosts.items():
+        host = completed(entry, settings.defaults)
+        if host.connection == "ssh" and host.key is not None:
+            places.setdefault(
+                host.key, ("hosts", name, "key") if "key" in entry.model_fields_set else ("defaults", "key")
+            )
+    for key, place in places.items():
+        if fault := _key_file_fault(folder / Path(key).expanduser()):
+            yield place, f"{dotted(place)}: {fault}"
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _name_faults(settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:
+    for kind, names in (("hosts", hosts), ("groups", frozenset(settings.groups))):
+        for name in sorted(names):
+            place = (kind, name)
+            if name == EVERY_HOST:
+                yield place, f"{dotted(place)}: `all` always means every host; use another name."
+            elif is_address(name):
+                yield place, f"{dotted(place)}: give it a name and write the address below it as `address`."
+            elif not NAME_PATTERN.fullmatch(name):
+                yield place, f"{dotted(place)}: cannot be a name; {_NAME_RULE}."
+    for name in sorted(hosts & _all_groups(settings).keys()):
+        place = ("groups", name) if name in settings.groups else ("hosts", name)
+        yield place, f"{dotted(place)}: is a host and a group; rename one of them."
+
+
+def _group_faults(settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:
+    for group, members in settings.groups.items():
+        place = ("groups", group)
+        if not members:
+            yield place, f"{dotted(place)}: names no host; add one or remove the group."
+        for index, member in enumerate(members):
+            if member not in hosts:
+                near = near_misses(member, hosts)
+                hint = f"did you mean {near[0]}?" if near else "add it under hosts or remove it here."
+                here = (*place, index)
+                yield here, f"{dotted(here)}: there is no host {member[:60]!a}; {hint}"
+    for name, host in settings.hosts.items():
+        for index, group in enumerate(host.groups):
+            if group == EVERY_HOST or not NAME_PATTERN.fullmatch(group):
+                there: Place = ("hosts", name, "groups", index)
+                yield there, f"{dotted(there)}: {group[:60]!a} cannot be a group's name; {_NAME_RULE}, and not `all`."
+
+
+def _all_groups(settings: Settings) -> Mapping[str, None]:
+    named = [group for host in settings.hosts.values() for group in host.groups]
+    return dict.fromkeys([*settings.groups, *named])
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place]) -> Iterator[Fault]:
+    if host.connection == "ssh" and (*place, "connection") not in broken:
+        yield from _ssh_faults(place, host, broken)
+    manager = ServiceManager(host.service_manager)
+    allowed = set()
+    for index, unit in enumerate(host.units):
+        try:
+            allowed.add(canonical_unit(unit, manager))
+        except BadArguments as error:
+            here: Place = (*place, "units", index)
+            yield here, f"{dotted(here)}: {error}"
+    for unit, check in host.health.items():
+        here = (*place, "health", unit)
+        if (check.url is None) == (check.tcp is None):
+            yield here, f"{dotted(here)}: name exactly one of url and tcp."
+        try:
+            if canonical_unit(unit, manager) not in allowed and (*place, "units") not in broken:
+                yield here, f"{dotted(here)}: is not among the units of this host; correct it or add it there."
+        except BadArguments as error:
+            yield here, f"{dotted(here)}: {error}"
+
+
+def _ssh_faults(place: Place, host: HostEntry, broken: frozenset[Place]) -> Iterator[Fault]:
+    for setting, value, remedy in (("user", host.user, "the login name"), ("key", host.key, "the private key's path")):
+        if value is None and not {(*place, setting), ("defaults",)} & broken:
+            yield place, f"{dotted(place)}: has no `{setting}`; add {remedy} here or under defaults."
+    if host.host_key is None and (*place, "host_key") not in broken:
+        yield (
+            place,
+            f"{dotted(place)}: has no `host_key`; copy the line of /etc/ssh/ssh_host_ed25519_key.pub from the host "
+            "(no key is ever accepted on first sight).",
+        )
+    elif host.host_key is not None and (fault := _host_key_fault(host.host_key)):
+        here = (*place, "host_key")
+        yield here, f"{dotted(here)}: {fault}"
+
+
+def _host_key_fault(text: str) -> str:
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    for words in lines or [[""]]:
+        if words[0] not in _HOST_KEY_TYPES:
+            return f"begins with none of {', '.join(_HOST_KEY_TYPES)}; copy the whole line of the .pub file."
+        try:
+            blob = base64.b64decode(words[1], validate=True)
+            (size,) = struct.unpack(">I", blob[:4])
+        except (IndexError, binascii.Error, struct.error):
+            return f"is not a complete {words[0]} key; copy the whole line of the .pub file."
+        if blob[4 : 4 + size] != words[0].encode():
+            return f"says {words[0]} but holds another kind of key; copy the whole line of the .pub file."
+    return ""
+
+
+def _key_file_fault(path: Path) -> str:
+    try:
+        facts = path.stat()
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror}); create it (ssh-keygen -t ed25519) or correct the path."
+    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"{path} may be read or written by others; run `chmod 600 {path}`."
+    if facts.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to user {facts.st_uid}; it must belong to the bot's user or root (chown it)."
+    if b"PRIVATE KEY" not in start:
+        return f"{path} is no private key; name the file without .pub."
+    return ""
+
+
+# --- store and policy ------------------------------------------------------------------------------------------------
+
+
+def _store_faults(settings: Settings) -> Iterator[Fault]:
+    url = settings.store.url
+    if url.startswith("sqlite:"):
+        if settings.store.password is not None:
+            yield ("store", "password"), "store.password: SQLite has no password; remove it."
+        return
+    if urlsplit(url).password is not None:
+        yield ("store", "url"), "store.url: a password may not stand here; remove it and name store.password."
+    if settings.store.audit_key is None:
+        yield (
+            ("store",),
+            "store.audit_key: is missing; several bots on one PostgreSQL share one key. Make 64 hexadecimal "
+            "digits (`openssl rand -hex 32`) and say where they are.",
+        )
+
+
+def _policy_faults(settings: Settings) -> Iterator[Fault]:
+    policy = settings.policy
+    if settings.slack is not None and not (policy.askers.users or policy.askers.groups):
+        place = ("policy", "askers")
+        yield place, 'policy.askers: nobody may talk to the bot; name users or groups (users: ["*"] for everyone).'
+    for index, rule in enumerate(policy.approvers):
+        yield from _approver_faults(("policy", "approvers", index), rule)
+    covered = {name for rule in policy.approvers for name in rule.environments}
+    if "*" in covered:
+        return
+    writable: dict[str, str] = {}
+    for name, host in settings.hosts.items():
+        if host.units:
+            writable.setdefault(completed(host, settings.defaults).environment, name)
+    for environment in sorted(writable.keys() - covered):
+        yield (
+            ("policy", "approvers"),
+            f"policy.approvers: nobody approves changes in environment {environment!r} (host {writable[environment]} "
+            "has units); add a rule for it.",
+        )
+
+
+def _approver_faults(place: Place, rule: Approvers) -> Iterator[Fault]:
+    if not (rule.users or rule.groups):
+        yield place, f"{dotted(place)}: names no approver; add users or groups."
+    elif not rule.groups and len(set(rule.users)) < rule.needed:
+        here = (*place, "needed")
+        yield here, f"{dotted(here)}: {rule.needed} people must approve, but only {len(set(rule.users))} may."

@@ -1,0 +1,186 @@
+"""What may be configured: every section, setting, default and range. Unknown settings are refused."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opsbot.config_secrets import SecretRef
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+# Slack's ids: https://docs.slack.dev/reference/objects (2026-11). A user starts with U or W, a user group with S.
+UserId = Annotated[str, Field(pattern=r"^([UW][A-Z0-9]{2,}|\*)$")]
+OneUserId = Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
+GroupId = Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=2000)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """Strict, closed, frozen; error texts never repeat what was written."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+# --- the chat service ------------------------------------------------------------------------------------------------
+
+
+class SlackHttp(Section):
+    """Where the bot listens in HTTP mode."""
+
+    host: Text = "127.0.0.1"
+    port: Port = 3000
+
+
+class Slack(Section):
+    """The Slack app. Socket Mode needs `app_token`, HTTP mode `signing_secret`; both need `bot_token`."""
+
+    mode: Literal["socket", "http"] = "socket"
+    bot_token: SecretRef = SecretRef(env="SLACK_BOT_TOKEN")
+    app_token: SecretRef = SecretRef(env="SLACK_APP_TOKEN")
+    signing_secret: SecretRef = SecretRef(env="SLACK_SIGNING_SECRET")
+    api_url: Url = "https://slack.com/api/"
+    http: SlackHttp = SlackHttp()
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+class Model(Section):
+    """The language model. Without `api_key` and `base_url` the bot answers without a model (keyless)."""
+
+    name: Text = "gpt-6-luna"
+    base_url: Url | None = None
+    api_key: SecretRef | None = None
+    api: Literal["auto", "responses", "chat"] = "auto"
+    max_output_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    salvage: bool = False
+
+    @property
+    def keyless(self) -> bool:
+        """Whether no model is configured."""
+        return self.api_key is None and self.base_url is None
+
+
+# --- what the bot keeps ----------------------------------------------------------------------------------------------
+
+
+class Store(Section):
+    """The database. `password` belongs to a PostgreSQL `url`, which must not contain one itself."""
+
+    url: Annotated[str, Field(pattern=r"^(sqlite:///.+|postgresql://.+)$", max_length=2000)] = (
+        "sqlite:///data/opsbot.db"
+    )
+    password: SecretRef | None = None
+    audit_key: SecretRef | None = None
+
+
+class Log(Section):
+    """How the bot logs. `auto`: for people on a terminal, JSON otherwise."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+# --- what the bot may do ---------------------------------------------------------------------------------------------
+
+
+class Tools(Section):
+    """More tool folders than the shipped one, and higher risks for tools by name."""
+
+    folders: tuple[Text, ...] = ()
+    risk: dict[Name, Literal["read", "change", "danger"]] = Field(default_factory=dict)
+
+
+class Askers(Section):
+    """Who the bot works for. `*` among the users: every member of the workspace."""
+
+    users: tuple[UserId, ...] = ()
+    groups: tuple[GroupId, ...] = ()
+
+
+class Approvers(Section):
+    """Who approves changes to hosts of these environments (`*`: all), and how many of them must."""
+
+    environments: Annotated[tuple[Name, ...], Field(min_length=1)]
+    users: tuple[OneUserId, ...] = ()
+    groups: tuple[GroupId, ...] = ()
+    needed: Annotated[int, Field(ge=1, le=5)] = 1
+
+
+class Policy(Section):
+    """Default deny: who is not named may not. Nothing here lets people approve what they asked for in chat."""
+
+    askers: Askers = Askers()
+    approvers: tuple[Approvers, ...] = ()
+    approval_expires_s: Annotated[int, Field(ge=30, le=1800)] = 300
+    terminal_operator: bool = False
+
+
+class Limits(Section):
+    """What one turn, one action and the whole bot may use."""
+
+    rounds: Annotated[int, Field(ge=1, le=50)] = 8
+    calls: Annotated[int, Field(ge=1, le=200)] = 20
+    tokens: Annotated[int, Field(ge=1000, le=10_000_000)] = 60_000
+    turn_s: Annotated[int, Field(ge=10, le=3600)] = 300
+    hosts_per_action: Annotated[int, Field(ge=1, le=1000)] = 10
+    parallel_hosts: Annotated[int, Field(ge=1, le=500)] = 32
+    turns_at_once: Annotated[int, Field(ge=1, le=500)] = 16
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+class Health(Section):
+    """A check from the bot's machine after a restart: exactly one of `url` and `tcp`."""
+
+    url: Url | None = None
+    tcp: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+
+class HostDefaults(Section):
+    """Settings a host has unless it says otherwise."""
+
+    connection: Literal["ssh", "local"] = "ssh"
+    port: Port = 22
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}\$?$")] | None = None
+    key: Text | None = None
+    environment: Name = "default"
+    service_manager: Literal["systemd", "supervisord"] = "systemd"
+    service_command: tuple[Text, ...] = ()
+    sudo: bool = True
+
+
+class HostEntry(HostDefaults):
+    """One managed host."""
+
+    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9_.:%-]*$", max_length=253)] | None = None
+    host_key: Text | None = None
+    groups: tuple[Name, ...] = ()
+    units: tuple[Text, ...] = ()
+    health: dict[Text, Health] = Field(default_factory=dict)
+
+
+def completed(host: HostEntry, defaults: HostDefaults) -> HostEntry:
+    """Return the host with the defaults for everything it does not name itself."""
+    unnamed = type(defaults).model_fields.keys() - host.model_fields_set
+    return host.model_copy(update={setting: getattr(defaults, setting) for setting in unnamed})
+
+
+class Settings(Section):
+    """The whole of config.yaml."""
+
+    slack: Slack | None = None
+    model: Model = Model()
+    store: Store = Store()
+    tools: Tools = Tools()
+    policy: Policy = Policy()
+    limits: Limits = Limits()
+    defaults: HostDefaults = HostDefaults()
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    hosts: dict[str, HostEntry] = Field(default_factory=dict)
+    log: Log = Log()
