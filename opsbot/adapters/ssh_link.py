@@ -69,6 +69,7 @@ class Link:
     def __init__(self, host: Host, sock: socket.socket) -> None:
         self.host = host
         self.channels = 0
+        self.served = 0
         self.limit = 0
         self.idle_since = 0.0
         self.retired = False
@@ -287,7 +288,7 @@ def _resolve(host: Host, deadline: Deadline) -> list[_Address]:
     """Look the address up within the deadline; numbers are taken as they are, without any query."""
     if not host.address:
         raise HostUnreachable(f"{host.name} has no address in the inventory.")
-    with contextlib.suppress(socket.gaierror):
+    with contextlib.suppress(socket.gaierror, UnicodeError):
         return _lookup(host, socket.AI_NUMERICHOST)
     return _in_time(lambda: _lookup(host, 0), host, deadline)
 

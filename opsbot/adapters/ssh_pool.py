@@ -23,6 +23,9 @@ _FAIR_CHANCE_S = 2.0
 # Past its deadline by this much, a call can only be stuck in a write; then its link is cut.
 _STUCK_GRACE_S = 0.3
 _WATCH_INTERVAL_S = 0.1
+# How often, and how far apart, a session is asked for on a link without others.
+_REFUSALS = 10
+_REFUSAL_PAUSE_S = 0.05
 
 _Key: TypeAlias = tuple[str, int, str, str, str]
 
@@ -32,13 +35,15 @@ class PoolLimits:
     """How much is kept open, and for how long.
 
     `channels_per_host` stays under sshd's default MaxSessions of 10 (sshd_config(5)). After a failed connection, calls
-    within `suspect_s` are answered at once with that failure.
+    within `suspect_s` are answered at once with that failure. A connection is renewed after
+    `commands_per_connection`, because paramiko remembers every channel it ever had (`Transport.channels_seen`).
     """
 
     connections: int = 256
     channels_per_host: int = 8
     idle_s: float = 300.0
     suspect_s: float = 5.0
+    commands_per_connection: int = 10_000
 
 
 @dataclass(slots=True)
@@ -115,27 +120,34 @@ class LinkPool:
     def _open(self, host: Host, deadline: Deadline) -> tuple[Link, paramiko.Channel]:
         """Open a channel; a pooled link that turns out dead is replaced once, because nothing was sent on it yet."""
         fresh = False
+        refusals = 0
         while True:
             link, fresh = self._lease(host, deadline, insist=fresh)
             try:
                 with self.watch(link, deadline):
                     return link, link.open_channel(deadline if fresh else _share(deadline))
             except paramiko.ChannelException as error:
-                self._learn_limit(link, error)
+                refusals += 1
+                self._make_room(link, error, patient=refusals <= _REFUSALS, hurried=deadline.passed)
             except (paramiko.SSHException, OSError, EOFError) as error:
                 self._give_back(link, None, retire=True)
                 if fresh or deadline.passed:
                     raise HostUnreachable(_no_session(host, error)) from error
                 fresh = True
 
-    def _learn_limit(self, link: Link, error: paramiko.ChannelException) -> None:
-        """The host refused one more session: if others run (sshd's MaxSessions), wait for one of them to end."""
+    def _make_room(self, link: Link, error: paramiko.ChannelException, *, patient: bool, hurried: bool) -> None:
+        """The host refused one more session (sshd's MaxSessions): wait for the others to end.
+
+        Without others, a session that just ended may still count on the host's side, for a moment.
+        """
         with self._changed:
             others = link.channels - 1
             link.limit = max(others, 1)
         self._give_back(link, None, retire=False)
-        if not others:
+        if hurried or not (others or patient):
             raise HostUnreachable(_no_session(link.host, error)) from error
+        if not others:
+            time.sleep(_REFUSAL_PAUSE_S)
 
     def _lease(self, host: Host, deadline: Deadline, *, insist: bool) -> tuple[Link, bool]:
         """Reserve a channel on the host's link, and say whether the link is new (or `insist`ed to be replaced)."""
@@ -144,6 +156,7 @@ class LinkPool:
             slot = self._slot(host)
             if link:
                 link.channels += 1
+                link.served += 1
                 return link, insist
             slot.connecting = True
         return self._connect_slot(host, slot, deadline), True
@@ -185,7 +198,7 @@ class LinkPool:
                 slot.connecting = False
                 old, slot.link = slot.link, link
                 if link:
-                    link.channels, link.limit = 1, self._limits.channels_per_host
+                    link.channels, link.served, link.limit = 1, 1, self._limits.channels_per_host
                 elif failure and (not deadline.passed or now - started_at >= _FAIR_CHANCE_S):
                     slot.failed_at, slot.failure = now, failure
                 self._changed.notify_all()
@@ -212,7 +225,7 @@ class LinkPool:
         with self._changed:
             link.channels -= 1
             link.idle_since = time.monotonic()
-            link.retired = link.retired or retire
+            link.retired = link.retired or retire or link.served >= self._limits.commands_per_connection
             doomed = [link] if link.retired and not link.channels else []
             doomed += self._surplus()
             self._forget(doomed)
