@@ -85,7 +85,7 @@ function settle() {
 function drawBanner() {
   banner.hidden = store.connected !== false && (store.state.bot.online || store.connected === null);
   banner.className = store.connected === false ? "banner banner-lost" : "banner";
-  const words = store.connected === false ? "Connection to the workbench lost. Trying again…" : `${store.state.bot.name} is offline: messages wait until it connects.`;
+  const words = store.connected === false ? "Connection to the workbench lost. Trying again…" : `${store.state.bot.name} is offline and answers when it connects again.`;
   if (banner.textContent !== words) banner.textContent = words;
 }
 

@@ -172,8 +172,8 @@ export class Composer {
 
   #command(channel, [, command, text = ""]) {
     const { state, local } = this.store;
-    if (!state.commands.some((known) => known.command === command)) {
-      toast(`${command} is not a command of this app. Known: ${state.commands.map((known) => known.command).join(", ") || "none"}.`, "warning");
+    if (state.commands.length && !state.commands.some((known) => known.command === command)) {
+      toast(`${command} is not a command of this app. Known: ${state.commands.map((known) => known.command).join(", ")}.`, "warning");
       return null;
     }
     return call("command", { user: local.actor, channel, command, text });

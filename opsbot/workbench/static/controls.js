@@ -47,7 +47,7 @@ export function control(item, blockId, ctx) {
 function button(item, at, ctx) {
   const style = ["primary", "danger"].includes(item.style) ? ` button-${item.style}` : "";
   const node = el("button", {
-    type: "button", class: `button${style}`, data: marks(at, item.value),
+    type: "button", class: `button${style}`, data: { ...marks(at, item.value), confirms: item.confirm ? "yes" : null },
     "aria-label": item.accessibility_label ? plainText(item.accessibility_label) : null,
   }, el("span", { class: "button-label" }, textObject(item.text, ctx.names)));
   node.addEventListener("click", () => perform(node, item, ctx, { ...at, value: item.value, text: item.text }));

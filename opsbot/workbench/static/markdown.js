@@ -128,7 +128,7 @@ function startsBlock(rows, at) {
 const PATTERNS = [
   [/^\\([\\`*_{}[\]()#+\-.!|~<>:])/, (m) => m[1]],
   [/^(`+)(.+?)\1(?!`)/s, (m) => el("code", { class: "code", text: m[2].replace(/^ (.*) $/, "$1") })],
-  [/^\*\*(?=\S)(.+?[*_~`]*\S|\S)\*\*/, (m, names) => el("strong", {}, span(m[1], names))],
+  [/^\*\*(?=\S)(.+?)(?<=\S)\*\*(?!\*)/, (m, names) => el("strong", {}, span(m[1], names))],
   [/^__(?=\S)(.+?)(?<=\S)__(?![\p{L}\p{N}])/u, (m, names) => el("strong", {}, span(m[1], names))],
   [/^~~(?=\S)(.+?)(?<=\S)~~/, (m, names) => el("del", {}, span(m[1], names))],
   [/^\*(?![\s*])(.+?)(?<![\s*])\*(?!\*)/, (m, names) => el("em", {}, span(m[1], names))],

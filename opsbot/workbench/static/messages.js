@@ -189,9 +189,9 @@ function content(message, { store, channel, names }) {
 
 // A person's own words are shown as they were typed; only an app's message is drawn from its blocks.
 function drawnContent(message, ctx) {
-  if (message.streaming && message.chunks) return orEmpty(streamed(message, ctx));
+  // An edit replaces what was streamed; the blocks of a finished stream stand below its text.
+  if (message.chunks && !message.edited) return orEmpty([...streamed(message, ctx), ...renderBlocks(message.streaming ? [] : message.blocks, ctx)]);
   if (message.bot_id && message.blocks?.length) return renderBlocks(message.blocks, ctx);
-  if (message.chunks?.length) return orEmpty(streamed(message, ctx));
   return [el("div", { class: "text" }, mrkdwn(message.text ?? "", ctx.names))];
 }
 

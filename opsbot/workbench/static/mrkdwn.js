@@ -61,7 +61,9 @@ function lines(text, scope) {
   return nodes;
 }
 
-function inline(text, scope) {
+function inline(text, outer) {
+  // A mark that has no closing partner from here on has none later in this text either: look once.
+  const scope = { ...outer, unclosed: new Set() };
   const nodes = [];
   let plain = "";
   const flush = () => {
@@ -117,12 +119,14 @@ function isWord(char) {
 
 function styled(text, at, scope) {
   const mark = text[at];
-  if (isWord(text[at - 1]) || text[at - 1] === mark || !text[at + 1] || /[\s*_~]/.test(text[at + 1]) && text[at + 1] === mark) return null;
-  if (/\s/.test(text[at + 1])) return null;
+  const next = text[at + 1];
+  if (scope.unclosed.has(mark) || isWord(text[at - 1]) || text[at - 1] === mark) return null;
+  if (next === undefined || next === mark || /\s/.test(next)) return null;
   for (let end = text.indexOf(mark, at + 1); end > 0; end = text.indexOf(mark, end + 1)) {
     if (end === at + 1 || /\s/.test(text[end - 1]) || isWord(text[end + 1])) continue;
     return { node: el(STYLE_TAGS[mark], {}, inline(text.slice(at + 1, end), scope)), length: end + 1 - at };
   }
+  scope.unclosed.add(mark);
   return null;
 }
 

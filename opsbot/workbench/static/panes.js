@@ -70,7 +70,8 @@ export class ChannelPane {
   }
 
   #drawPrompts(channel) {
-    const offered = (this.store.state.prompts ?? []).find((item) => item.channel === channel.id);
+    const { state } = this.store;
+    const offered = state.prompts.find((item) => item.channel === channel.id) ?? (channel.is_im ? { prompts: state.suggested_prompts } : null);
     const shape = JSON.stringify(offered ?? null);
     if (this.prompts.dataset.shape === shape) return;
     this.prompts.dataset.shape = shape;

@@ -5,7 +5,7 @@ const LOG_LIMIT = 800;
 
 const EMPTY = {
   team: { id: "", name: "", domain: "" }, bot: { id: "", name: "opsbot", online: false }, users: [], groups: [], channels: [],
-  messages: {}, statuses: [], sessions: [], views: {}, homes: {}, commands: [], shortcuts: [], prompts: [], version: 0,
+  messages: {}, statuses: [], sessions: [], views: {}, homes: {}, commands: [], shortcuts: [], prompts: [], suggested_prompts: [], version: 0,
 };
 
 /** Create the store. Listeners run once per batch of changes. */
@@ -51,7 +51,7 @@ const FRAMES = {
   bot: ({ state }, { online }) => { state.bot = { ...state.bot, online }; },
   view: ({ state }, { user, views }) => { state.views = { ...state.views, [user]: views }; },
   home: ({ state }, { user, view }) => { state.homes = { ...state.homes, [user]: view }; },
-  prompts: ({ state }, frame) => { state.prompts = replaced(state.prompts ?? [], frame, true); },
+  prompts: ({ state }, frame) => { state.prompts = [...state.prompts.filter((known) => known.channel !== frame.channel), frame]; },
   notice: (store, frame) => store.onNotice(frame),
   log: (store, { entry }) => {
     store.log.push(entry);
