@@ -7,7 +7,7 @@ from typing import Any
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
-from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, count
+from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, asker_hash, count
 from opsbot.adapters.openai_sse import TooLong
 from opsbot.domain import AssistantMessage, Message, ToolCall, Usage
 from opsbot.ports import ModelRequest, ToolSpec
@@ -25,7 +25,7 @@ class ChatWire:
             "temperature": settings.temperature,
             "parallel_tool_calls": True if tools else None,
             "prompt_cache_key": request.prefix_key if settings.first_party else "",
-            "safety_identifier": request.asker if settings.first_party else "",
+            "safety_identifier": asker_hash(request.asker) if settings.first_party else "",
         }
         system = {"role": can.system_role, "content": request.system}
         body: dict[str, Any] = {

@@ -247,7 +247,7 @@ class OpenAIModel:
 
     def _log_success(self, progress: _Progress) -> None:
         log.info(
-            "model.replied",
+            "model.answered",
             host=self._settings.host,
             model=self._settings.model,
             request_id=progress.request_id,

@@ -7,7 +7,7 @@ from typing import Any
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
-from opsbot.adapters.openai_reply import Meter, Reply, count
+from opsbot.adapters.openai_reply import Meter, Reply, asker_hash, count
 from opsbot.domain import AssistantMessage, Message, ToolCall, Usage
 from opsbot.ports import ModelRequest, ToolSpec
 
@@ -28,7 +28,7 @@ class ResponsesWire:
             "temperature": settings.temperature,
             "parallel_tool_calls": True if tools else None,
             "prompt_cache_key": request.prefix_key if settings.first_party else "",
-            "safety_identifier": request.asker if settings.first_party else "",
+            "safety_identifier": asker_hash(request.asker) if settings.first_party else "",
         }
         body: dict[str, Any] = {
             "model": settings.model,
