@@ -146,7 +146,14 @@ def _watch(ctx: Context, host: Host, before: Impact, unit: Unit) -> _End:
     looks = 0
     last: UnitFacts | None = None
     for _ in range(_MAX_LOOKS):
-        now = _look(ctx, host, unit)
+        try:
+            if last is not None:
+                ctx.sleep(_LOOK_EVERY_S)
+            now = _look(ctx, host, unit)
+        except CommandTimedOut:
+            if last is None:
+                raise
+            break
         failure = _failure(before, now, last)
         if failure:
             return _End(Result.FAILED, failure, now)
@@ -154,12 +161,8 @@ def _watch(ctx: Context, host: Host, before: Impact, unit: Unit) -> _End:
         if looks >= _looks_needed(before):
             return _settled(before, now)
         last = now
-        try:
-            ctx.sleep(_LOOK_EVERY_S)
-        except CommandTimedOut:
-            break
     assert last is not None  # the loop looks at least once
-    return _End(Result.UNKNOWN, f"is still {_state(last)}; it may yet come up or fail", last)
+    return _End(Result.UNKNOWN, f"was last seen {_state(last)}; it may yet come up or fail", last)
 
 
 def _look(ctx: Context, host: Host, unit: Unit) -> UnitFacts:
