@@ -8,7 +8,7 @@ from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Conversation, ToolCall
-from opsbot.executor import Executor
+from opsbot.executor import Executor, Threads
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
@@ -36,7 +36,7 @@ class Settings:
     rules: PolicyRules
     limits: Limits = field(default_factory=Limits)
     lifetime_s: float = 300.0
-    workers: int = 32
+    threads: Threads = field(default_factory=Threads)
     turns_at_once: int = 16
     bot_name: str = "opsbot"
 
@@ -49,7 +49,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        workers=settings.workers,
+        threads=settings.threads,
     )
     delivery = Delivery(ports.chat, ports.store)
 

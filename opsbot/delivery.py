@@ -5,9 +5,12 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from opsbot.domain import Actor, Approval, Card, Content, MessageRef, Place, Step
+from opsbot.domain import Actor, Approval, ApprovalState, Card, Content, MessageRef, Place, Step
 from opsbot.errors import ChatError
 from opsbot.ports import Chat, LiveText, Store
+
+# An unknown outcome may still be settled, so its card is not.
+_ENDS = frozenset(state for state in ApprovalState if state.final) - {ApprovalState.UNKNOWN}
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,7 @@ class Delivery:
                 self._stale[key] = (place, content)
                 return None
             self._stale.pop(key, None)
-            await self._store.outbox.sent(key, ref)
+            await self._store.outbox.sent(key, ref, settled=_settled(content))
             return ref
 
     async def finish(self, key: str, place: Place, content: Content, live: LiveText) -> None:
@@ -69,13 +72,18 @@ class Delivery:
         except ChatError as error:
             log.warning("whisper.failed", error=str(error))
 
-    async def resend(self) -> None:
-        """Deliver what was never confirmed, looking first whether it arrived after all, and repeat failed edits."""
+    async def recover(self) -> None:
+        """At start: bring every message up to date that the last process may have left behind its content.
+
+        Looks first whether a message arrived after all, so that none is posted twice.
+        """
         for item in await self._store.outbox.waiting():
-            if not self._lock(item.key).locked():
-                await self.send(item.key, item.place, await self._current(item.content), recovering=True)
+            await self.send(item.key, item.place, await self._current(item.content), recovering=True)
+
+    async def resend(self) -> None:
+        """Repeat what the chat service did not take."""
         for key, (place, content) in list(self._stale.items()):
-            await self.send(key, place, await self._current(content))
+            await self.send(key, place, await self._current(content), recovering=True)
 
     async def _current(self, content: Content) -> Content:
         if not isinstance(content, Card):
@@ -84,6 +92,11 @@ class Delivery:
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
+
+
+def _settled(content: Content) -> bool:
+    """A card is settled once nothing more can happen to its approval; everything else is when it stands there."""
+    return not isinstance(content, Card) or content.approval.state in _ENDS
 
 
 def card_key(approval_id: str) -> str:

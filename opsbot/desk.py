@@ -39,6 +39,7 @@ class ApprovalDesk:
     lifetime_s: float
     settled: Settled
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -178,22 +179,35 @@ class ApprovalDesk:
             log.exception("execution.crashed", approval_id=approval.id)
             return
         log.info("execution.finished", approval_id=final.id, state=final.state)
+        if approval.id in self._refreshing:
+            await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
         await self.delivery.card(final)
         await self.settled(final)
 
     async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
-        await self.delivery.card(approval, steps)
+        """Refresh the card beside the action: a slow chat service must not hold up what happens on hosts."""
+        if approval.id not in self._refreshing:
+            task = asyncio.create_task(self._refresh(approval, steps))
+            self._refreshing[approval.id] = task
+            task.add_done_callback(lambda _: self._refreshing.pop(approval.id, None))
+
+    async def _refresh(self, approval: Approval, steps: tuple[Step, ...]) -> None:
+        try:
+            await self.delivery.card(approval, steps)
+        except StoreError as error:
+            log.warning("card.not_refreshed", approval_id=approval.id, error=str(error))
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """At start: settle interrupted runs, run what is approved and in time, bring the open cards up to date."""
+        """At start: settle interrupted runs, run what is approved and in time, post cards that never were."""
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
             await self._reconcile(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
             self._start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
-            await self.delivery.card(approval)
+            if await self.delivery.card_ref(approval.id) is None:
+                await self.delivery.card(approval)
 
     async def sweep(self) -> None:
         """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""

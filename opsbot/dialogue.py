@@ -51,16 +51,17 @@ class Dialogue:
         """Append what a person wrote (once, also when repeated after a crash) and answer it."""
         async with self._lock(place):
             conversation = await self.store.conversations.load(place)
-            if message not in conversation.messages:
+            repeated = message in conversation.messages
+            if not repeated:
                 conversation = await self.store.conversations.append(conversation, [message], needs_turn=True)
-            await self._advance(conversation)
+            await self._advance(conversation, recovering=repeated)
 
-    async def wake(self, place: Place) -> None:
-        """Go on where the history stands, if there is something to do."""
+    async def wake(self, place: Place, *, recovering: bool = False) -> None:
+        """Go on where the history stands, if there is something to do. `recovering`: an earlier process began it."""
         async with self._lock(place):
             conversation = await self.store.conversations.load(place)
             if conversation.open_calls or wants_reply(conversation):
-                await self._advance(conversation, recovering=True)
+                await self._advance(conversation, recovering=recovering)
 
     async def reset(self, place: Place) -> None:
         """Forget the thread's history."""
@@ -101,10 +102,10 @@ class Dialogue:
         if actor is None:
             task.cancel()
             raise asyncio.CancelledError
-        text = f"Stopped by <@{actor.user_id}>."
+        last = AssistantMessage(f"Stopped by <@{actor.user_id}>.", by_code=True)
         conversation = await self.store.conversations.load(place)
-        await view.ending(conversation, text)
-        await self.loop.stop(conversation, text)
+        await view.ending(conversation, last)
+        await self.loop.stop(conversation, last)
         await view.deliver()
 
 
@@ -138,10 +139,11 @@ class TurnView:
         self._what = what
         await self._dialogue.chat.status(self._place, f"is {what}…")
 
-    async def ending(self, conversation: Conversation, text: str) -> None:
+    async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """Write the last words to the outbox before the history says they were said."""
         key = answer_key(conversation)
-        content = Text(text, footer=_footer(self._dialogue.loop.model.name, conversation.messages))
+        footer = "" if last.by_code else _footer(self._dialogue.loop.model.name, (*conversation.messages, last))
+        content = Text(last.text, trusted=last.by_code, footer=footer)
         self._ending = (key, content)
         await self._dialogue.store.outbox.put(key, self._place, content)
 
@@ -168,7 +170,7 @@ class TurnView:
         """Deliver the last words; a turn that waits for a person keeps what was written so far."""
         if self._ending is None and isinstance(outcome, NeedsApproval) and self._live is not None:
             await self._dialogue.delivery.finish(
-                f"{answer_key(conversation)}:draft:{conversation.version}", self._place, Text(self._shown), self._live
+                f"{answer_key(conversation)}:draft", self._place, Text(self._shown), self._live
             )
             self._live = None
         await self.deliver()
@@ -185,14 +187,8 @@ class TurnView:
 
 
 def answer_key(conversation: Conversation) -> str:
-    """Name the next answer of a conversation: the same before and after a crash, another one after each answer."""
-    said, since = 0, ""
-    for message in conversation.messages:
-        if isinstance(message, UserMessage):
-            said, since = 0, message.at.isoformat()
-        elif isinstance(message, AssistantMessage) and not message.calls:
-            said += 1
-    return f"answer:{conversation.id}:{since}:{said}"
+    """Name the next words of a conversation: the same when asked again after a crash, another one after each reply."""
+    return f"answer:{conversation.id}:{conversation.version}"
 
 
 def _footer(model: str, messages: Sequence[Message]) -> str:

@@ -520,7 +520,7 @@ Content: TypeAlias = Text | Report | Card
 
 
 class OutboxState(StrEnum):
-    """Where an outgoing message stands."""
+    """Whether people see an outgoing message as it is stored (sent), or it has to be looked at again (waiting)."""
 
     WAITING = "waiting"
     SENT = "sent"

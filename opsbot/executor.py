@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -58,8 +59,16 @@ class FanOut:
         return json.dumps(content, ensure_ascii=False, default=str)
 
 
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Where tools run: `count` threads for reads and as many for actions; `sleep` is how a tool waits (seconds)."""
+
+    count: int = 32
+    sleep: Callable[[float], None] = time.sleep
+
+
 class Executor:
-    """Runs tools in worker threads: `workers` for reads, as many for actions, so neither starves the other."""
+    """Runs tools in worker threads, reads and actions apart, so that neither starves the other."""
 
     def __init__(
         self,
@@ -69,15 +78,16 @@ class Executor:
         store: Store,
         rules: PolicyRules,
         clock: Clock,
-        workers: int = 32,
+        threads: Threads,
     ) -> None:
         self._catalogue = catalogue
         self._machines = machines
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._reads = ThreadPoolExecutor(workers, "opsbot-read")
-        self._writes = ThreadPoolExecutor(workers, "opsbot-write")
+        self._sleep = threads.sleep
+        self._reads = ThreadPoolExecutor(threads.count, "opsbot-read")
+        self._writes = ThreadPoolExecutor(threads.count, "opsbot-write")
         self._host_locks: dict[str, asyncio.Lock] = {}
 
     def close(self) -> None:
@@ -160,7 +170,7 @@ class Executor:
 
     def _context(self, timeout_s: float) -> Context:
         hosts = tuple(self._catalogue.inventory.hosts.values())
-        return Context(self._machines, timeout_s=timeout_s, hosts=hosts)
+        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=self._sleep)
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         units = {parameter.name for parameter in tool.parameters if parameter.is_unit}

@@ -326,15 +326,15 @@ class Outbox(Protocol):
     """Messages to deliver once."""
 
     async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
-        """Store a message to send; for a known key update the content and return the stored row (see its `ref`)."""
+        """Store a message to send; for a known key update the content, which waits again, and return the row."""
         ...
 
-    async def sent(self, key: str, ref: MessageRef) -> None:
-        """Record where it stands."""
+    async def sent(self, key: str, ref: MessageRef, *, settled: bool = True) -> None:
+        """Record where it stands. Not `settled`: its content will change, so it stays among the waiting."""
         ...
 
     async def waiting(self) -> tuple[OutboxItem, ...]:
-        """Messages never confirmed as sent, oldest first."""
+        """Messages whose newest content was never confirmed or will change, oldest first."""
         ...
 
     async def get(self, key: str) -> OutboxItem | None:

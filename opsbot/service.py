@@ -71,6 +71,7 @@ class Service:
         self._parts = parts
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._sweeping = False
 
     # --- events in ---------------------------------------------------------------------------------------------------
 
@@ -89,8 +90,8 @@ class Service:
 
     @property
     def busy(self) -> bool:
-        """Whether any event, turn or action is under way."""
-        return bool(self._tasks) or self._parts.desk.busy
+        """Whether any event, turn, action or sweep is under way."""
+        return bool(self._tasks) or self._sweeping or self._parts.desk.busy
 
     async def _handle(self, item: InboxItem) -> None:
         """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""
@@ -270,12 +271,12 @@ class Service:
 
     async def start(self) -> None:
         """Take up whatever the last process left, then begin to sweep. Call once the chat service is reachable."""
-        await self._parts.delivery.resend()
+        await self._parts.delivery.recover()
         await self._parts.desk.recover()
         for item in await self._parts.store.inbox.waiting():
             self._spawn(self._handle(item))
         for place in await self._parts.store.conversations.needing_turn():
-            self._spawn(self._guarded("wake", self._parts.dialogue.wake(place)))
+            self._spawn(self._guarded("wake", self._parts.dialogue.wake(place, recovering=True)))
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def settled(self, approval: Approval) -> None:
@@ -295,8 +296,10 @@ class Service:
     async def _sweep(self) -> None:
         while True:
             await self._parts.clock.sleep(_SWEEP_S)
+            self._sweeping = True
             await self._guarded("sweep", self._parts.desk.sweep())
             await self._guarded("sweep", self._parts.delivery.resend())
+            self._sweeping = False
 
     async def _guarded(self, what: str, work: Awaitable[None]) -> None:
         """Background work nobody waits for: a failure is logged, and the next sweep or start tries again."""

@@ -64,7 +64,7 @@ class Watcher(Protocol):
         """What is being done now, in a few words."""
         ...
 
-    async def ending(self, conversation: Conversation, text: str) -> None:
+    async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """The words that end this turn, told before they are saved, so that a crash cannot lose them."""
         ...
 
@@ -135,18 +135,18 @@ class TurnLoop:
             except ModelError as error:
                 return await self._give_up(conversation, error, spent, watcher)
             if not reply.calls:
-                await watcher.ending(conversation, reply.text)
+                await watcher.ending(conversation, reply)
             conversation = await self._save(conversation, [reply])
 
-    async def stop(self, conversation: Conversation, text: str) -> Conversation:
-        """Close an interrupted turn: calls without an approval get a result, and the history a last word."""
+    async def stop(self, conversation: Conversation, last: AssistantMessage) -> Conversation:
+        """Close an interrupted turn: calls without an approval get a result, and the history its last words."""
         pending = {a.call_id for a in await self.store.approvals.of_conversation(conversation.id)}
         closing: list[Message] = [
             ToolResult(call.call_id, '{"error": "Stopped by a person before it ran."}', failed=True)
             for call in conversation.open_calls
             if call.call_id not in pending
         ]
-        return await self._save(conversation, [*closing, AssistantMessage(text, by_code=True)])
+        return await self._save(conversation, [*closing, last])
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -248,8 +248,9 @@ class TurnLoop:
         else:
             text = f"{error} Commands work without the model: `/ops help`, or `!help` in a thread."
             outcome = GaveUp(text)
-        await watcher.ending(conversation, text)
-        return await self._save(conversation, [AssistantMessage(text, by_code=True)]), outcome
+        last = AssistantMessage(text, by_code=True)
+        await watcher.ending(conversation, last)
+        return await self._save(conversation, [last]), outcome
 
     async def _save(self, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
         after = Conversation(conversation.place, (*conversation.messages, *messages), conversation.version)

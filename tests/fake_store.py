@@ -218,14 +218,15 @@ class MemoryOutbox:
     async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
         await self.outage.step()
         known = self.items.get(key, OutboxItem(key, place, content))
-        self.items[key] = replace(known, content=content)
+        self.items[key] = replace(known, content=content, state=OutboxState.WAITING)
         return self.items[key]
 
-    async def sent(self, key: str, ref: MessageRef) -> None:
+    async def sent(self, key: str, ref: MessageRef, *, settled: bool = True) -> None:
         await self.outage.step()
         if key not in self.items:
             raise StoreError(f"There is no outgoing message {key!r}.")
-        self.items[key] = replace(self.items[key], state=OutboxState.SENT, ref=ref)
+        state = OutboxState.SENT if settled else OutboxState.WAITING
+        self.items[key] = replace(self.items[key], state=state, ref=ref)
 
     async def waiting(self) -> tuple[OutboxItem, ...]:
         await self.outage.step()

@@ -414,8 +414,18 @@ async def test_a_known_key_gets_new_content_and_keeps_the_rest(store: Store) -> 
     assert [item.key for item in await store.outbox.waiting()] == ["k", "later"]
     await store.outbox.sent("k", ref)
     item = await store.outbox.put("k", PLACE, Text("three"))
-    assert (item.place, item.content, item.state, item.ref) == (PLACE, Text("three"), OutboxState.SENT, ref)
+    assert (item.place, item.content, item.state, item.ref) == (PLACE, Text("three"), OutboxState.WAITING, ref)
     assert await store.outbox.get("k") == item
+
+
+async def test_a_message_that_is_not_settled_stays_among_the_waiting_with_its_place(store: Store) -> None:
+    ref = MessageRef("C1", "17.1")
+    await store.outbox.put("k", PLACE, Text("one"))
+    await store.outbox.sent("k", ref, settled=False)
+    (item,) = await store.outbox.waiting()
+    assert (item.state, item.ref) == (OutboxState.WAITING, ref)
+    await store.outbox.sent("k", ref)
+    assert await store.outbox.waiting() == ()
 
 
 async def test_an_unknown_message_cannot_have_been_sent(store: Store) -> None:
@@ -461,7 +471,7 @@ async def test_simultaneous_appends_never_fork_the_chain(store: Store) -> None:
 
 async def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="time zone"):
-        await store.audit.append(replace(entry(), at=datetime(2026, 1, 1)))  # noqa: DTZ001
+        await store.audit.append(replace(entry(), at=datetime(2026, 1, 1)))
     await assert_recorded(store)
 
 

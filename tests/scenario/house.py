@@ -1,12 +1,12 @@
 """The whole core put together on fakes: a scripted model, machines and chat in memory, a clock told the time."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import opsbot_tools
-from opsbot.redact import Redactor
 
 from opsbot.actions import Catalogue
 from opsbot.assembly import Ports, Settings, assemble
@@ -22,9 +22,11 @@ from opsbot.domain import (
     IncomingMessage,
     Place,
 )
+from opsbot.executor import Threads
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.ports import Store
+from opsbot.redact import Redactor
 from opsbot.service import Service
 from opsbot.turn import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
@@ -90,7 +92,12 @@ class House:
         self.world = world
         ports = Ports(world.store, world.chat, world.directory, world.model, world.machines, world.clock)
         self.catalogue = Catalogue(load_tools([SHIPPED]), Inventory(world.hosts, GROUPS))
-        settings = Settings(rules=world.rules, limits=world.limits, lifetime_s=world.lifetime_s, workers=8)
+        settings = Settings(
+            rules=world.rules,
+            limits=world.limits,
+            lifetime_s=world.lifetime_s,
+            threads=Threads(count=8, sleep=lambda seconds: time.sleep(seconds / 100)),
+        )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 
     async def start(self) -> None:

@@ -12,6 +12,7 @@ class Life:
     dies_at: int = 0
     steps: int = 0
     last: str = ""
+    buried: bool = False
     dead: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def step(self, name: str) -> None:
@@ -19,6 +20,8 @@ class Life:
         if self.steps == self.dies_at:
             self.last = name
             self.dead.set()
+        if self.buried:
+            raise asyncio.CancelledError  # the test is dropping this process's tasks
         if self.dead.is_set():
             await asyncio.Event().wait()  # a dead process never comes back here; the test cancels it
 

@@ -283,7 +283,7 @@ async def test_explain_tells_the_story(house):
     await house.types(ALICE, "restart nginx web-1")
     await house.clicks(BOB, "approve")
     await house.types(ALICE, f"explain {house.approval.id[:4]}")
-    for word in ("approvals:production", house.approval.digest, "execution.intent", "<@UBOB>"):
+    for word in ("approvers:production", house.approval.digest, "execution.intent", "<@UBOB>"):
         assert word in house.whispered
 
 

@@ -122,9 +122,11 @@ outbox = Table(
     Column("content", Text, nullable=False),
     # Where it stands, as JSON; NULL until it was sent.
     Column("ref", Text),
+    # Whether what people see may be behind `content`.
+    Column("waiting", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
-Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("ref IS NULL"), postgresql_where=text("ref IS NULL"))
+Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("waiting"), postgresql_where=text("waiting"))
 
 audit = Table(
     "audit",

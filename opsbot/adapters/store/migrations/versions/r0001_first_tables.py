@@ -51,11 +51,12 @@ def _events() -> None:
         sa.Column("place", sa.Text, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("ref", sa.Text, nullable=True),
+        sa.Column("waiting", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
         sa.UniqueConstraint("key", name="uq_outbox_key"),
         sqlite_autoincrement=True,
     )
-    _partial("ix_outbox_waiting", "outbox", ["seq"], "ref IS NULL")
+    _partial("ix_outbox_waiting", "outbox", ["seq"], "waiting")
 
 
 def _conversations() -> None:
