@@ -53,7 +53,7 @@ class Workbench:
         tokens = Tokens(signing_secret=signing_secret) if signing_secret else Tokens()
         world = world or World().named(declared.name)
         self.workspace = Workspace(world=world, manifest=declared, limits=limits or Limits(), tokens=tokens)
-        self._port, self._mode, self._events_url = port, mode, events_url
+        self._port, self._mode, self.events_url = port, mode, events_url
         self._strict_scopes = strict_scopes
         self._runner: web.AppRunner | None = None
         self._courier: Courier | None = None
@@ -135,7 +135,7 @@ class Workbench:
             return SocketMode(app_id=app_id, clock=clock, feed=feed, faults=workspace.faults, limits=limits)
         secret = workspace.tokens.signing_secret
         return HttpMode(
-            events_url=self._events_url,
+            events_url=self.events_url,
             signing_secret=secret,
             clock=clock,
             feed=feed,

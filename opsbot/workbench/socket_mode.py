@@ -104,7 +104,13 @@ class SocketMode:
             self._tell_online()
 
     def _receive(self, text: str) -> None:
-        frame = json.loads(text)
+        try:
+            frame = json.loads(text)
+        except ValueError:
+            frame = None
+        if not isinstance(frame, dict):
+            self._feed.record(direction="in", kind="ack", name="unreadable frame", summary=text[:200])
+            return
         waiting = self._waiting.get(str(frame.get("envelope_id", "")))
         if waiting is not None and not waiting.done():
             waiting.set_result(frame.get("payload"))

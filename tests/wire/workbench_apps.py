@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +10,9 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from tests.workbench_fixture import RunningWorkbench
+from tests.workbench_fixture import RunningWorkbench, running_workbench
+
+SECRET = "a-signing-secret"
 
 MANIFEST: dict[str, Any] = {
     "display_information": {"name": "opsbot"},
@@ -97,22 +98,26 @@ async def over_socket(running: RunningWorkbench, app: AsyncApp) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def over_http(app: AsyncApp, port: int) -> AsyncIterator[None]:
-    """Listen with the app on a port of 127.0.0.1, at the path Slack calls."""
-    runner = web.AppRunner(app.server(port=port, path="/slack/events").web_app)
+async def over_http(app: AsyncApp, *, wait: bool = True, **arguments: Any) -> AsyncIterator[RunningWorkbench]:
+    """Let the app listen on a free port, start a workbench in HTTP mode that calls it, and introduce the two."""
+    runner = web.AppRunner(app.server(port=0, path="/slack/events").web_app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
     try:
-        yield
+        async with running_workbench(mode="http", events_url=events_url, signing_secret=SECRET, **arguments) as running:
+            app.client.base_url = running.bench.api_url
+            if wait:
+                await running.wait_online()
+            yield running
     finally:
         await runner.cleanup()
 
 
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def http_app(signing_secret: str = SECRET) -> AsyncApp:
+    """Return an app for HTTP mode; `over_http` tells it where its Slack is."""
+    client = AsyncWebClient(token="xoxb-workbench-bot", base_url="http://127.0.0.1:9/api/", proxy="")
+    return AsyncApp(client=client, signing_secret=signing_secret)
 
 
 def button(action_id: str, value: str = "1") -> dict[str, Any]:
