@@ -14,7 +14,7 @@ from opsbot.adapters.ssh import ParamikoShell, PoolLimits, scan_host_key
 from opsbot.adapters.ssh_keys import fingerprint
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown, ToolError
-from tests import ssh_servers
+from tests import ssh_answers, ssh_servers
 from tests.ssh_servers import Exec, Keys, RawServer, SshServer
 
 DEADLINE_S = 1.0
@@ -48,14 +48,14 @@ def fails(shell: ParamikoShell, host: Host, error: type[ToolError], deadline_s: 
 # --- before the command is sent: nothing ran -------------------------------------------------------------------------
 
 RAW = {
-    "never speaks": (ssh_servers.never_speaks, "no SSH greeting within 1.0 s"),
-    "hangs in key exchange": (ssh_servers.hangs_in_key_exchange, "did not finish the key exchange"),
-    "floods greeting lines": (ssh_servers.floods_greeting_lines, "handshake"),
-    "floods the greeting": (ssh_servers.floods_greeting_without_line_end, "without a version"),
-    "drips the greeting": (ssh_servers.drips_greeting, "no SSH greeting"),
-    "speaks HTTP": (ssh_servers.speaks_http, "handshake"),
-    "closes at once": (ssh_servers.closes_at_once, "handshake"),
-    "endless packet": (ssh_servers.sends_endless_packet, "packet of"),
+    "never speaks": (ssh_answers.never_speaks, "no SSH greeting within 1.0 s"),
+    "hangs in key exchange": (ssh_answers.hangs_in_key_exchange, "did not finish the key exchange"),
+    "floods greeting lines": (ssh_answers.floods_greeting_lines, "handshake"),
+    "floods the greeting": (ssh_answers.floods_greeting_without_line_end, "without a version"),
+    "drips the greeting": (ssh_answers.drips_greeting, "no SSH greeting"),
+    "speaks HTTP": (ssh_answers.speaks_http, "handshake"),
+    "closes at once": (ssh_answers.closes_at_once, "handshake"),
+    "endless packet": (ssh_answers.sends_endless_packet, "packet of"),
 }
 
 
@@ -70,7 +70,7 @@ def test_a_host_that_does_not_speak_ssh_is_unreachable_in_time(shell: ParamikoSh
 
 
 def test_a_connection_that_is_never_accepted_is_unreachable_in_time(shell: ParamikoShell, keys: Keys) -> None:
-    with ssh_servers.full_backlog() as port, SshServer(keys) as server:
+    with ssh_answers.full_backlog() as port, SshServer(keys) as server:
         assert "did not accept a connection within 1.0 s" in fails(shell, server.host(port=port), HostUnreachable)
 
 
@@ -146,7 +146,7 @@ def test_a_host_that_never_confirms_the_command_times_out(shell: ParamikoShell, 
     assert "may still be running" in text
 
 
-@pytest.mark.parametrize("answer", [ssh_servers.hangs, ssh_servers.drips, ssh_servers.renegotiates_for_ever])
+@pytest.mark.parametrize("answer", [ssh_answers.hangs, ssh_answers.drips, ssh_answers.renegotiates_for_ever])
 def test_a_command_that_does_not_end_times_out(shell: ParamikoShell, keys: Keys, answer: Callable[[Exec], int]) -> None:
     with SshServer(keys, answer) as server:
         assert "may still be running" in fails(shell, server.host(), CommandTimedOut)
@@ -156,9 +156,9 @@ def test_a_command_that_does_not_end_times_out(shell: ParamikoShell, keys: Keys,
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (ssh_servers.closes_without_status, "without an exit status"),
-        (ssh_servers.ends_by_signal, "without an exit status"),
-        (ssh_servers.cuts_connection, "connection was lost"),
+        (ssh_answers.closes_without_status, "without an exit status"),
+        (ssh_answers.ends_by_signal, "without an exit status"),
+        (ssh_answers.cuts_connection, "connection was lost"),
     ],
 )
 def test_an_end_without_a_status_is_unknown_and_never_repeated(
@@ -176,7 +176,7 @@ def test_a_connection_cut_at_the_request_is_unknown_and_never_repeated(shell: Pa
 
 
 def test_a_flood_on_both_streams_is_cut_without_filling_memory(shell: ParamikoShell, keys: Keys) -> None:
-    with SshServer(keys, ssh_servers.floods) as server:
+    with SshServer(keys, ssh_answers.floods) as server:
         before_bytes = psutil.Process().memory_info().rss
         result = shell.run(server.host(), ["yes"], timeout_s=60)
         grown_bytes = psutil.Process().memory_info().rss - before_bytes
@@ -200,7 +200,7 @@ def test_a_long_output_that_ends_keeps_its_status(shell: ParamikoShell, keys: Ke
 
 
 def test_a_stream_held_open_by_a_child_does_not_hide_the_status(shell: ParamikoShell, keys: Keys) -> None:
-    with SshServer(keys, ssh_servers.keeps_stream_open) as server:
+    with SshServer(keys, ssh_answers.keeps_stream_open) as server:
         result = shell.run(server.host(), ["service", "nginx", "restart"], timeout_s=60)
     assert (result.exit_status, result.stdout) == (0, "started\n")
     assert result.duration_s < 30
@@ -209,7 +209,7 @@ def test_a_stream_held_open_by_a_child_does_not_hide_the_status(shell: ParamikoS
 def test_a_child_that_talks_for_ever_does_not_hide_the_status(shell: ParamikoShell, keys: Keys) -> None:
     def answer(exec_: Exec) -> int:
         exec_.channel.send_exit_status(3)
-        return ssh_servers.drips(exec_)
+        return ssh_answers.drips(exec_)
 
     with SshServer(keys, answer) as server:
         result = shell.run(server.host(), ["start"], timeout_s=2)
@@ -269,10 +269,10 @@ def test_input_nobody_reads_is_cut_at_the_deadline(shell: ParamikoShell, keys: K
 def test_hung_hosts_do_not_delay_the_others(shell: ParamikoShell, keys: Keys) -> None:
     with (
         SshServer(keys) as good,
-        SshServer(keys, ssh_servers.hangs) as hung,
-        SshServer(keys, ssh_servers.drips) as dripping,
+        SshServer(keys, ssh_answers.hangs) as hung,
+        SshServer(keys, ssh_answers.drips) as dripping,
         SshServer(keys, blocked=frozenset({"auth"})) as slow_login,
-        RawServer(ssh_servers.never_speaks) as silent,
+        RawServer(ssh_answers.never_speaks) as silent,
         ThreadPoolExecutor(32) as calls,
     ):
         bad = [hung.host("b1"), dripping.host("b2"), slow_login.host("b3"), good.host("b4", port=silent.port)]
@@ -286,11 +286,11 @@ def test_hung_hosts_do_not_delay_the_others(shell: ParamikoShell, keys: Keys) ->
 
 def test_two_hundred_hung_calls_leave_no_thread_and_no_descriptor(keys: Keys) -> None:
     with (
-        SshServer(keys, ssh_servers.hangs) as hung,
+        SshServer(keys, ssh_answers.hangs) as hung,
         SshServer(keys, blocked=frozenset({"auth"})) as slow_login,
-        RawServer(ssh_servers.never_speaks) as silent,
-        RawServer(ssh_servers.hangs_in_key_exchange) as greeting_only,
-        ssh_servers.full_backlog() as unaccepted,
+        RawServer(ssh_answers.never_speaks) as silent,
+        RawServer(ssh_answers.hangs_in_key_exchange) as greeting_only,
+        ssh_answers.full_backlog() as unaccepted,
     ):
         hosts = [
             hung.host(),
@@ -345,7 +345,7 @@ def test_a_scan_returns_the_key_without_a_log_in(keys: Keys) -> None:
 
 
 def test_a_scan_of_a_silent_host_ends_in_time() -> None:
-    with RawServer(ssh_servers.never_speaks) as silent:
+    with RawServer(ssh_answers.never_speaks) as silent:
         started_at = time.monotonic()
         with pytest.raises(HostUnreachable, match="no SSH greeting"):
             scan_host_key("127.0.0.1", silent.port, DEADLINE_S)

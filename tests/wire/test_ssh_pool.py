@@ -13,7 +13,7 @@ import pytest
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
-from tests import ssh_servers
+from tests import ssh_answers, ssh_servers
 from tests.ssh_servers import Exec, Keys, SshServer
 
 TIMEOUT_S = 20.0
@@ -270,7 +270,7 @@ def test_a_fault_writes_nothing_to_stderr_or_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with (
-        ssh_servers.RawServer(ssh_servers.speaks_http) as raw,
+        ssh_servers.RawServer(ssh_answers.speaks_http) as raw,
         SshServer(keys) as server,
         pytest.raises(HostUnreachable),
     ):
