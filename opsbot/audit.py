@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
+import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,7 @@ from opsbot.errors import ConfigError, StoreError
 # `prev` of the first record.
 GENESIS = "0" * 64
 _KEY_BYTES = 32
+_FIELDS = {"kind", "at", "actor", "conversation_id", "approval_id", "facts"}
 
 
 def timestamp(at: datetime) -> str:
@@ -137,12 +139,24 @@ def _fault(record: AuditRecord, seq: int, prev: str, rest: Iterator[AuditRecord]
 # --- reading what was written ----------------------------------------------------------------------------------------
 
 
-def parse_entry(document: Mapping[str, Json]) -> AuditEntry:
+def parse_json(text: str) -> Json:
+    """Read canonical JSON so that writing it again gives the same text. Raises ValueError."""
+    value: Json = json.loads(text, parse_int=_number)
+    return value
+
+
+def _number(digits: str) -> int | float:
+    # The canonical form of the float 1e16 has neither point nor exponent.
+    return int(digits) if len(digits) < 16 or abs(int(digits)) < 2**53 else float(digits)
+
+
+def parse_entry(document: Json) -> AuditEntry:
     """Rebuild an entry from its JSON. Raises ValueError when a part is missing or of the wrong kind."""
-    words = {name: document.get(name) for name in ("kind", "at", "actor", "conversation_id", "approval_id")}
-    texts = {name: value for name, value in words.items() if isinstance(value, str)}
-    facts = document.get("facts")
-    if len(texts) != len(words) or not isinstance(facts, dict) or len(document) != len(words) + 1:
+    if not isinstance(document, dict) or document.keys() != _FIELDS:
+        raise ValueError("not an audit entry")
+    texts = {name: value for name, value in document.items() if isinstance(value, str)}
+    facts = document["facts"]
+    if len(texts) != len(_FIELDS) - 1 or not isinstance(facts, dict):
         raise ValueError("not an audit entry")
     at = datetime.fromisoformat(texts.pop("at"))
     return AuditEntry(at=at, facts=facts, **texts)
@@ -160,7 +174,9 @@ def load_or_create_key(path: Path, *, has_records: bool) -> bytes:
         ConfigError: the key is missing, unreadable, damaged, or others may read it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with path.open("rb") as file:
+            _refuse_loose(path, os.fstat(file.fileno()))
+            return _parse_key(path, file.read(4096))
     except FileNotFoundError:
         if has_records:
             raise ConfigError(
@@ -170,9 +186,6 @@ def load_or_create_key(path: Path, *, has_records: bool) -> bytes:
         return _create_key(path)
     except OSError as error:
         raise ConfigError(f"The audit key {path} cannot be read: {error.strerror}.") from error
-    with open(descriptor, "rb") as file:
-        _refuse_loose(path, os.fstat(descriptor))
-        return _parse_key(path, file.read(4096))
 
 
 def _refuse_loose(path: Path, status: os.stat_result) -> None:

@@ -83,11 +83,11 @@ def record_of(row: AuditRow) -> AuditRecord:
     Such a record never fits its hash, so that a check of the chain names it instead of failing on it.
     """
     try:
-        document = json.loads(row.entry)
+        document = audit.parse_json(row.entry)
         entry = audit.parse_entry(document)
         if not _as_written(row.entry, document, entry) or entry.approval_id != row.approval_id:
             raise ValueError("not as written")
-    except (ValueError, TypeError, AttributeError, RecursionError, StoreError):
+    except (ValueError, TypeError, RecursionError, StoreError):
         entry = AuditEntry(UNREADABLE, datetime.min.replace(tzinfo=UTC), facts={"stored": str(row.entry)[:2000]})
     return AuditRecord(row.seq, row.prev, entry, row.hash)
 

@@ -44,9 +44,10 @@ class Codec(Generic[T]):
         """Return the value as JSON on one line; lone surrogates become U+FFFD, as no database takes them."""
         tag = self._tags[type(value)]
         try:
-            body = self._adapters[tag].dump_json(value).decode()
+            body = self._adapters[tag].dump_json(value, fallback=_plain, warnings=False).decode()
         except PydanticSerializationError:
-            body = json.dumps(_without_surrogates(self._adapters[tag].dump_python(value, mode="json")))
+            plain = self._adapters[tag].dump_python(value, mode="json", fallback=_plain, warnings=False)
+            body = json.dumps(_without_surrogates(plain))
         return f"{_BEFORE_TAG}{tag}{_AFTER_TAG}{body}}}"
 
     def decode(self, text: str) -> T:
@@ -60,6 +61,13 @@ class Codec(Generic[T]):
             raise StoreError(
                 f"A stored record cannot be read ({text[:60]!r}…). It was damaged, or written by a newer opsbot."
             ) from error
+
+
+def _plain(value: object) -> object:
+    """Turn what pydantic does not know into what it does: mappings other than dict."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored")
 
 
 def _without_surrogates(value: Any) -> Any:
