@@ -1,5 +1,6 @@
 """The workbench page in a real headless Chromium, driven as a person would use it."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -209,6 +210,12 @@ class Page:
         """The first element of a CSS selector, or None."""
         return next(iter(self.driver.find_elements(By.CSS_SELECTOR, selector)), None)
 
+    def element(self, selector: str) -> WebElement:
+        """The first element of a CSS selector, once it is there."""
+        found = self.wait(lambda: self.find(selector), f"an element {selector}")
+        assert found is not None
+        return found
+
     def visible(self, selector: str) -> bool:
         """Whether an element of the selector is drawn."""
         script = "return [...document.querySelectorAll(arguments[0])].some((n) => n.getClientRects().length > 0)"
@@ -218,12 +225,10 @@ class Page:
         """Poll until the condition is true and return its value. Raises AssertionError with what is on the page."""
         until = time.monotonic() + timeout_s
         while True:
-            try:
-                value = condition()
-            except StaleElementReferenceException:
-                value = None  # type: ignore[assignment]
-            if value:
-                return value
+            # An element may be redrawn between being found and being looked at: look again.
+            with contextlib.suppress(StaleElementReferenceException):
+                if value := condition():
+                    return value
             if time.monotonic() > until:
                 seen = self.body()
                 raise AssertionError(f"waited {timeout_s:g} s for {what}; the page shows:\n{seen[-3000:]}")

@@ -107,9 +107,9 @@ def test_choices_are_sent_as_options(page: Page, bench: ScriptedWorkbench) -> No
     choose = "arguments[0].value = 'value-two'; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
     page.run(choose, page.find("select[data-action-id='pick']"))
     assert _actions(bench, page)[-1]["selected_option"] == gallery.option("two")
-    page.find("input[type=checkbox][data-action-id='boxes']").click()
+    page.element("input[type=checkbox][data-action-id='boxes']").click()
     assert _actions(bench, page, 2)[-1]["selected_options"] == [gallery.option("one")]
-    page.find("input[type=radio][data-action-id='radio']").click()
+    page.element("input[type=radio][data-action-id='radio']").click()
     sent = _actions(bench, page, 3)[-1]
     assert sent["selected_option"] == gallery.option("one")
     assert sent["state"]["values"]["acts"]["pick"]["selected_option"] == gallery.option("two")
@@ -121,7 +121,7 @@ def test_an_overflow_and_feedback_send_their_choice(page: Page, bench: ScriptedW
     _shown_controls(page, bench, {"type": "actions", "block_id": "acts", "elements": [overflow]}, rates)
     page.click_button("More actions", within="article .block-actions")
     page.wait(lambda: page.visible(".menu-item"), "the menu")
-    page.find(".menu-item[data-value='value-two']").click()
+    page.element(".menu-item[data-value='value-two']").click()
     assert _actions(bench, page)[-1]["selected_option"] == gallery.option("two")
     page.click_button("Good")
     sent = _actions(bench, page, 2)[-1]
@@ -132,10 +132,10 @@ def test_an_external_select_asks_the_app_while_one_types(page: Page, bench: Scri
     search = next(element for element in gallery.ELEMENTS if element["type"] == "external_select")
     bench.answers["options"] = {"options": [gallery.option("web-1")]}
     _shown_controls(page, bench, {"type": "actions", "block_id": "acts", "elements": [search]})
-    page.find("input[data-action-id='search']").send_keys("we")
+    page.element("input[data-action-id='search']").send_keys("we")
     page.wait(lambda: page.visible(".suggestions .menu-item"), "suggestions")
     assert bench.called("options")[-1]["value"] == "we"
-    page.find(".suggestions .menu-item").click()
+    page.element(".suggestions .menu-item").click()
     assert _actions(bench, page)[-1]["selected_option"] == gallery.option("web-1")
 
 
@@ -148,7 +148,7 @@ def test_a_modal_sends_its_state_and_shows_errors(page: Page, bench: ScriptedWor
     page.click_button("Send it")
     page.wait(lambda: "Please fill in" in page.body(), "the missing field to be named")
     assert bench.called("view_submit") == []
-    page.find("dialog input[data-action-id='why']").send_keys("because")
+    page.element("dialog input[data-action-id='why']").send_keys("because")
     page.click_button("Send it")
     page.wait(lambda: bench.called("view_submit"), "the submission")
     values = bench.called("view_submit")[-1]["state"]["values"]

@@ -65,7 +65,7 @@ def test_commands_go_to_the_app_but_not_from_threads(page: Page, bench: Scripted
     _ask(bench)
     _reply(bench, "an answer")
     page.open_thread("hello")
-    field = page.find("[data-composer='thread']")
+    field = page.element("[data-composer='thread']")
     field.send_keys("/ops help", Keys.ENTER)
     page.wait(lambda: "does not run slash commands in threads" in page.body(), "the explanation")
     assert field.get_property("value") == "/ops help"
@@ -73,7 +73,7 @@ def test_commands_go_to_the_app_but_not_from_threads(page: Page, bench: Scripted
 
 
 def test_completion_offers_people_and_commands(page: Page, bench: ScriptedWorkbench) -> None:
-    field = page.find("[data-composer='channel']")
+    field = page.element("[data-composer='channel']")
     field.send_keys("@op")
     page.wait(lambda: page.visible(".completion"), "completions")
     field.send_keys(Keys.ENTER)
@@ -90,8 +90,8 @@ def test_an_example_fills_the_composer_and_sends_nothing(page: Page, bench: Scri
     page.run("localStorage.clear()")
     page.open()
     page.wait(lambda: page.visible(".hints"), "the hints")
-    page.find(".example[data-example='/ops help']").click()
-    page.wait(lambda: page.find("[data-composer='channel']").get_property("value") == "/ops help", "the example")
+    page.element(".example[data-example='/ops help']").click()
+    page.wait(lambda: page.element("[data-composer='channel']").get_property("value") == "/ops help", "the example")
     assert bench.calls == []
     page.click_button("Hide these hints")
     page.open()
@@ -137,13 +137,13 @@ def test_work_can_be_watched_and_stopped(page: Page, bench: ScriptedWorkbench) -
     bench.push({"type": "status", "channel": "C0OPS", "thread_ts": ROOT, "status": "is reading logs…"})
     bench.push({"type": "session", "channel": "C0OPS", "thread_ts": ROOT, "status": "processing", "title": "Logs"})
     page.open_thread("hello")
-    page.wait(lambda: "opsbot is reading logs…" in page.find(".working").text, "the status")
+    page.wait(lambda: "opsbot is reading logs…" in page.element(".working").text, "the status")
     page.click_button("Stop")
     page.wait(lambda: bench.called("stop"), "the stop")
     assert bench.called("stop") == [{"user": "U0ALICE", "channel": "C0OPS", "thread_ts": ROOT}]
     bench.push({"type": "status", "channel": "C0OPS", "thread_ts": ROOT, "status": ""})
     bench.push({"type": "session", "channel": "C0OPS", "thread_ts": ROOT, "status": "suspended", "title": "Logs"})
-    page.wait(lambda: page.find(".working").text == "Waiting for a person", "the line to change")
+    page.wait(lambda: page.element(".working").text == "Waiting for a person", "the line to change")
 
 
 def test_focus_stays_on_a_button_while_other_messages_arrive(page: Page, bench: ScriptedWorkbench) -> None:
@@ -178,7 +178,7 @@ def test_the_bots_light_follows_it(page: Page, bench: ScriptedWorkbench) -> None
 
 def test_a_refused_call_is_told(page: Page, bench: ScriptedWorkbench) -> None:
     bench.answers["message"] = {"ok": False, "error": "channel_not_found"}
-    field = page.find("[data-composer='channel']")
+    field = page.element("[data-composer='channel']")
     field.send_keys("hello", Keys.ENTER)
     page.wait(lambda: "channel_not_found" in page.body(), "the reason")
     assert field.get_property("value") == "hello"
