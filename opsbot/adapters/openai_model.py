@@ -159,7 +159,7 @@ class OpenAIModel:
                 self._breaker.failed()
             else:
                 self._breaker.succeeded()
-            raise failed from error
+            raise failed from (None if failed is error else error)
         finally:
             if not judged:
                 self._breaker.dropped()
