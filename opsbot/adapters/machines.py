@@ -125,6 +125,6 @@ def _left(deadline: float) -> float:
 
 
 def _shown(url: str) -> str:
-    """The URL without what may be secret: user, password and query."""
+    """The request, without what may be secret: user, password and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}"
+    return f"GET {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}"
