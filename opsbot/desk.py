@@ -43,9 +43,9 @@ class ApprovalDesk:
     _looked_at: dict[str, float] = field(default_factory=dict)
 
     @property
-    def busy(self) -> bool:
-        """Whether an action is running."""
-        return bool(self._running)
+    def running(self) -> tuple[asyncio.Task[None], ...]:
+        """The actions under way."""
+        return tuple(self._running.values())
 
     # --- proposals ---------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
 from opsbot.executor import Executor
-from opsbot.policy import PolicyRules, may_ask
+from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Directory, Store
 from opsbot.redact import Redactor
 
@@ -72,6 +72,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._sweeping = False
+        self._swept = asyncio.Event()
 
     # --- events in ---------------------------------------------------------------------------------------------------
 
@@ -88,10 +89,12 @@ class Service:
         """Whether there is a conversation in this thread."""
         return (await self._parts.store.conversations.load(place)).version > 0
 
-    @property
-    def busy(self) -> bool:
-        """Whether any event, turn, action or sweep is under way."""
-        return bool(self._tasks) or self._sweeping or self._parts.desk.busy
+    async def idle(self) -> None:
+        """Wait until no event, turn, action or sweep is under way."""
+        while work := {*self._tasks, *self._parts.desk.running}:
+            await asyncio.wait(work)
+        if self._sweeping:
+            await self._swept.wait()
 
     async def _handle(self, item: InboxItem) -> None:
         """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""
@@ -165,7 +168,8 @@ class Service:
             return
         if event.verb not in ("approve", "deny"):
             raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
-        card = MessageRef(event.place.channel_id, event.message_id) if event.message_id else None
+        at_terminal = event.actor.team_id == TERMINAL_TEAM
+        card = None if at_terminal else MessageRef(event.place.channel_id, event.message_id)
         approve = event.verb == "approve"
         approval = await desk.decide(event.approval_id, event.actor, approve=approve, card=card)
         await self._tell(event, Text(_counted(approval), trusted=True))
@@ -297,9 +301,11 @@ class Service:
         while True:
             await self._parts.clock.sleep(_SWEEP_S)
             self._sweeping = True
+            self._swept.clear()
             await self._guarded("sweep", self._parts.desk.sweep())
             await self._guarded("sweep", self._parts.delivery.resend())
             self._sweeping = False
+            self._swept.set()
 
     async def _guarded(self, what: str, work: Awaitable[None]) -> None:
         """Background work nobody waits for: a failure is logged, and the next sweep or start tries again."""

@@ -29,7 +29,7 @@ from opsbot.domain import (
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BudgetSpent, ModelError, ModelMisbehaved, ToolError
+from opsbot.errors import BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
 from opsbot.executor import Executor
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
@@ -131,7 +131,7 @@ class TurnLoop:
                 return conversation, _rest(conversation, waiting)
             try:
                 spent.check(self.clock.monotonic())
-                reply = await self._ask(conversation, spent, watcher)
+                reply = await self._ask_fitting(conversation, spent, watcher)
             except ModelError as error:
                 return await self._give_up(conversation, error, spent, watcher)
             if not reply.calls:
@@ -210,12 +210,25 @@ class TurnLoop:
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
-    async def _ask(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
+    async def _ask_fitting(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
+        """Ask; a history too long for the model is asked once more without its older half."""
+        try:
+            return await self._ask(conversation, conversation.messages, spent, watcher)
+        except ContextTooLong:
+            newest = newer_half(conversation.messages)
+            if len(newest) == len(conversation.messages):
+                raise
+            log.info("turn.trimmed", dropped=len(conversation.messages) - len(newest))
+            return await self._ask(conversation, newest, spent, watcher)
+
+    async def _ask(
+        self, conversation: Conversation, messages: tuple[Message, ...], spent: _Spent, watcher: Watcher
+    ) -> AssistantMessage:
         """Ask for one complete reply. Raises ModelError; nothing of an unfinished reply is kept."""
         await watcher.working("thinking")
         request = ModelRequest(
             system=self.system_prompt,
-            messages=conversation.messages,
+            messages=messages,
             tools=self.catalogue.registry.specs(),
             max_output_tokens=self.limits.max_output_tokens,
             prefix_key=f"opsbot-{conversation.place.team_id}",
@@ -270,6 +283,14 @@ def wants_reply(conversation: Conversation) -> bool:
     newest = next(m for m in reversed(conversation.messages) if isinstance(m, AssistantMessage) and m.calls)
     still_open = {call.call_id for call in conversation.open_calls}
     return not any(call.call_id in still_open for call in newest.calls)
+
+
+def newer_half(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Drop about the older half, cutting only before a person's words, so that no call loses its result."""
+    sizes = [len(m.text) if not isinstance(m, ToolResult) else len(m.content) for m in messages]
+    cuts = [n for n, message in enumerate(messages) if isinstance(message, UserMessage) and n]
+    fitting = [n for n in cuts if sum(sizes[n:]) <= sum(sizes) / 2]
+    return messages[fitting[0] if fitting else cuts[-1] if cuts else 0 :]
 
 
 def last_asker(conversation: Conversation) -> Actor:

@@ -142,8 +142,7 @@ class House:
     async def quiet(self, timeout_s: float = 20) -> None:
         """Wait until no event, turn or action is under way."""
         async with asyncio.timeout(timeout_s):
-            while self.service.busy:
-                await asyncio.sleep(0.005)
+            await self.service.idle()
 
     async def passes(self, seconds: float) -> None:
         """Let time pass, then the sweep run."""

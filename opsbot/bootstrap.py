@@ -1,0 +1,218 @@
+"""Configuration to objects: the only module that knows every class. No logic."""
+
+import asyncio
+import getpass
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+
+from opsbot import logs
+from opsbot.actions import Catalogue
+from opsbot.adapters.clock import SystemClock
+from opsbot.adapters.keyless import KeylessModel
+from opsbot.adapters.local import LocalShell
+from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.slack.connection import SlackConnection
+from opsbot.adapters.slack.settings import SlackSettings
+from opsbot.adapters.ssh import ParamikoShell
+from opsbot.adapters.store.store import SqlStore, has_audit, open_store
+from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
+from opsbot.assembly import Ports, Settings, assemble
+from opsbot.audit import load_or_create_key
+from opsbot.config import Config, Secrets
+from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
+from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
+from opsbot.errors import ConfigError
+from opsbot.executor import Threads
+from opsbot.policy import TERMINAL_TEAM
+from opsbot.ports import Chat, ChatModel, Directory
+from opsbot.redact import Redactor
+from opsbot.service import Service
+from opsbot.turn import Limits
+
+log = structlog.get_logger(__name__)
+
+
+def tools_of(config: Config) -> Registry:
+    """Load the shipped tools and the operator's own. Raises ToolDefinitionError."""
+    return load_tools([SHIPPED_TOOLS, *config.tool_folders()], risks=config.risks())
+
+
+async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> None:
+    """Run the Slack bot until SIGINT or SIGTERM; `ready` is called once events can arrive.
+
+    Raises:
+        ConfigError, StoreError, ChatError: it cannot start; the text says why and what to do.
+    """
+    if config.slack is None:
+        raise ConfigError(f"{config.source}: there is no `slack:` section; add one, or use `opsbot chat`.")
+    base = _Base.of(config, config.secrets())
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connection = await SlackConnection.open(_slack_settings(config, base.secrets))
+    try:
+        async with _running(base, connection.chat, connection.directory) as service:
+            announcing = asyncio.create_task(_announce(connection, ready))
+            await connection.serve(service, stop)
+            announcing.cancel()
+            log.info("opsbot.stopping")
+    finally:
+        await connection.close()
+
+
+async def converse(config: Config, *, question: str | None) -> int:
+    """Talk on the terminal: one question, or (None) until the person leaves. Returns the exit code."""
+    base = _Base.of(config, config.secrets(slack=False))
+    chat = TerminalChat()
+    async with _running(base, chat, TerminalDirectory()) as service:
+        talk = _TerminalTalk(base, service, chat)
+        if question is not None:
+            await talk.say(question)
+            return 0
+        while (line := await chat.read_line()) is not None:
+            if line.strip():
+                await talk.say(line)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What both ways of talking need, checked before anything is opened."""
+
+    config: Config
+    secrets: Secrets
+    redactor: Redactor
+    catalogue: Catalogue
+    store: SqlStore
+
+    @staticmethod
+    def of(config: Config, secrets: Secrets) -> "_Base":
+        redactor = Redactor(secrets.values())
+        logs.configure(config.log.format, config.log.level, redactor)
+        catalogue = Catalogue(tools_of(config), config.inventory())
+        url = config.store_url(secrets)
+        return _Base(config, secrets, redactor, catalogue, open_store(url, audit_key=_audit_key(config, secrets, url)))
+
+
+def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
+    if secrets.audit_key is not None:
+        return secrets.audit_key.reveal().encode()
+    path = config.audit_key_file()
+    if path is None:
+        raise ConfigError(f"{config.source}: store.audit_key is missing; PostgreSQL has no folder to keep one in.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return load_or_create_key(path, has_records=has_audit(url))
+
+
+@asynccontextmanager
+async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterator[Service]:
+    """A started service, and an orderly end of everything it uses."""
+    model = _model(base)
+    machines = HostMachines(ParamikoShell(), LocalShell())
+    limits = base.config.limits
+    settings = Settings(
+        rules=base.config.rules(),
+        limits=Limits(limits.rounds, limits.calls, limits.tokens, limits.turn_s, base.config.model.max_output_tokens),
+        lifetime_s=base.config.policy.approval_expires_s,
+        threads=Threads(limits.parallel_hosts),
+        turns_at_once=limits.turns_at_once,
+    )
+    ports = Ports(base.store, chat, directory, model, machines, SystemClock())
+    service = assemble(ports, base.catalogue, base.redactor, settings)
+    try:
+        await service.start()
+        yield service
+    finally:
+        await service.stop()
+        await model.close()
+        await asyncio.to_thread(machines.close)
+        await base.store.close()
+
+
+def _model(base: _Base) -> ChatModel:
+    settings = base.config.model
+    if settings.keyless:
+        inventory = base.catalogue.inventory
+        return KeylessModel(lambda: tuple(inventory.hosts.values()), lambda: inventory.groups)
+    # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
+    from opsbot.adapters.openai_model import ModelSettings, OpenAIModel  # noqa: PLC0415
+
+    key = base.secrets.model_api_key
+    return OpenAIModel(
+        ModelSettings(
+            model=settings.name,
+            base_url=settings.base_url or "",
+            api_key=key.reveal() if key else "",
+            api=settings.api,
+            max_output_tokens=settings.max_output_tokens,
+            temperature=settings.temperature,
+            reasoning_effort=settings.reasoning_effort,
+            salvage=settings.salvage,
+        )
+    )
+
+
+def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:
+    slack = config.slack
+    if slack is None:
+        raise ConfigError(f"{config.source}: there is no `slack:` section.")
+    found = {
+        "bot_token": secrets.slack_bot_token,
+        "app_token": secrets.slack_app_token,
+        "signing_secret": secrets.slack_signing_secret,
+    }
+    return SlackSettings(
+        mode=slack.mode,
+        api_url=slack.api_url,
+        http_host=slack.http.host,
+        http_port=slack.http.port,
+        group_ids=config.rules().group_ids,
+        **{"bot_token": ""} | {name: secret.reveal() for name, secret in found.items() if secret is not None},
+    )
+
+
+async def _announce(connection: SlackConnection, ready: Callable[[], None] | None) -> None:
+    await connection.ready.wait()
+    log.info("opsbot.ready", team_id=connection.team_id)
+    if ready is not None:
+        ready()
+
+
+class _TerminalTalk:
+    """One conversation with the person at the terminal."""
+
+    def __init__(self, base: _Base, service: Service, chat: TerminalChat) -> None:
+        self._base = base
+        self._service = service
+        self._chat = chat
+        self._actor = Actor(TERMINAL_TEAM, getpass.getuser())
+        self._place = Place(TERMINAL_TEAM, "terminal", uuid.uuid4().hex, direct=True)
+
+    async def say(self, line: str) -> None:
+        """Send one line, wait for everything it sets off, and ask for the decisions it calls for."""
+        text = line.strip()
+        command = text.removeprefix("/ops ").removeprefix("!") if text.startswith(("!", "/ops ")) else ""
+        await self._send(
+            IncomingCommand(self._place, self._actor, command)
+            if command
+            else IncomingMessage(self._place, self._actor, text, uuid.uuid4().hex)
+        )
+        await self._decide()
+
+    async def _decide(self) -> None:
+        for approval in await self._base.store.approvals.of_conversation(self._place.key):
+            if approval.state is not ApprovalState.PENDING:
+                continue
+            verb = await self._chat.ask_decision(approval)
+            if verb in ("approve", "deny"):
+                await self._send(IncomingDecision(self._place, self._actor, approval.id, verb, ""))
+
+    async def _send(self, event: Incoming) -> None:
+        await self._service.accept((f"terminal:{uuid.uuid4().hex}",), event)
+        with suppress(asyncio.CancelledError):
+            await self._service.idle()
