@@ -196,7 +196,7 @@ class Control:
 class _Sender:
     """Feeds one page until either side goes."""
 
-    def __init__(self, socket: web.WebSocketResponse, frames: "asyncio.Queue[Json]") -> None:
+    def __init__(self, socket: web.WebSocketResponse, frames: "asyncio.Queue[str]") -> None:
         self._socket, self._frames = socket, frames
 
     async def until_closed(self) -> None:
@@ -212,7 +212,7 @@ class _Sender:
 
     async def _send(self) -> None:
         while True:
-            await self._socket.send_json(await self._frames.get())
+            await self._socket.send_str(await self._frames.get())
 
 
 def _outcome(answer: Answer) -> Json:

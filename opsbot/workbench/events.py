@@ -1,5 +1,7 @@
 """Events: which the app is subscribed to, and the envelope they travel in."""
 
+import copy
+
 from opsbot.workbench.conversations import Message
 from opsbot.workbench.delivery import Courier, Parcel
 from opsbot.workbench.wire import Json
@@ -79,7 +81,8 @@ class Events:
             "token": "workbench",
             "team_id": world.team_id,
             "api_app_id": world.app_id,
-            "event": event,
+            # A retry must carry what the first delivery did, whatever happens to the message meanwhile.
+            "event": copy.deepcopy(event),
             "type": "event_callback",
             "event_id": self._workspace.ids.next("Ev"),
             "event_time": int(self._workspace.clock.now()),

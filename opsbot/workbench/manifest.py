@@ -15,6 +15,9 @@ class Manifest:
     commands: tuple[Json, ...] | None = None
     shortcuts: tuple[Json, ...] | None = None
     suggested_prompts: tuple[Json, ...] = ()
+    has_home_tab: bool = True
+    takes_direct_messages: bool = True
+    is_interactive: bool = True
 
     def subscribes(self, event: str) -> bool:
         """Whether the app asked for this event, for example `message.im`."""
@@ -40,6 +43,7 @@ def read_manifest(manifest: Json | None) -> Manifest:
     features = manifest.get("features", {})
     settings = manifest.get("settings", {})
     scopes = manifest.get("oauth_config", {}).get("scopes", {}).get("bot")
+    app_home = features.get("app_home", {})
     display = manifest.get("display_information", {}).get("name", "opsbot")
     return Manifest(
         name=features.get("bot_user", {}).get("display_name", display),
@@ -48,4 +52,12 @@ def read_manifest(manifest: Json | None) -> Manifest:
         commands=tuple(features.get("slash_commands", [])),
         shortcuts=tuple(features.get("shortcuts", [])),
         suggested_prompts=tuple(features.get("agent_view", {}).get("suggested_prompts", [])),
+        has_home_tab=bool(app_home.get("home_tab_enabled", False)),
+        takes_direct_messages=_takes_direct_messages(app_home),
+        is_interactive=bool(settings.get("interactivity", {}).get("is_enabled", False)),
     )
+
+
+def _takes_direct_messages(app_home: Json) -> bool:
+    is_read_only = app_home.get("messages_tab_read_only_enabled", True)
+    return bool(app_home.get("messages_tab_enabled", False)) and not is_read_only

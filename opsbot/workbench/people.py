@@ -9,7 +9,7 @@ from opsbot.workbench.controls import find_control, used_control
 from opsbot.workbench.conversations import Message
 from opsbot.workbench.delivery import Answer, Courier, Parcel
 from opsbot.workbench.payloads import Payloads
-from opsbot.workbench.richtext import stored_text
+from opsbot.workbench.richtext import escaped_command
 from opsbot.workbench.web_api.call import Desk
 from opsbot.workbench.web_api.conversations import react, unreact
 from opsbot.workbench.wire import ControlError, Json
@@ -29,6 +29,10 @@ class People:
         found = self._workspace.conversations.channel(channel)
         if self._person(user).id not in found.members:
             raise ControlError(f"{user} is not in {found.id}")
+        if found.is_im and not self._workspace.manifest.takes_direct_messages:
+            raise ControlError("the manifest does not open the Messages tab (features.app_home)")
+        if not typed.strip() and not files:
+            raise ControlError("an empty message cannot be posted")
         root = self._workspace.conversations.find(found.id, thread_ts) if thread_ts else None
         if thread_ts and root is None:
             raise ControlError(f"no message {thread_ts} in {found.id}")
@@ -46,7 +50,7 @@ class People:
             self._workspace.feed.notice(user, f"{command} is not a valid command.")
             raise ControlError(f"{command} is not declared in the manifest")
         if declared.get("should_escape"):
-            text = stored_text(text, self._workspace.world)
+            text = escaped_command(text, self._workspace.world)
         fields, url = self._payloads.command(person, found, command, text)
         answer = await self._courier.send_interaction(Parcel("slash_commands", command, fields, True))
         if answer.failure:
@@ -126,6 +130,8 @@ class People:
 
     def opens_home(self, user: str, tab: str) -> None:
         """Open a tab of the app: `home` or `messages`."""
+        if tab == "home" and not self._workspace.manifest.has_home_tab:
+            raise ControlError("the manifest has no Home tab (features.app_home.home_tab_enabled)")
         if tab not in ("home", "messages"):
             raise ControlError(f"tab must be home or messages, not {tab!r}")
         channel = self._workspace.conversations.channel(self._person(user).id)
@@ -159,6 +165,8 @@ class People:
         self._desk.events.emit({**event, "event_ts": self._workspace.ids.ts("events")})
 
     async def _interact(self, user: str, name: str, payload: Json, *, accepts_response: bool = False) -> Answer:
+        if not self._workspace.manifest.is_interactive:
+            raise ControlError("interactivity is off in the manifest (settings.interactivity)")
         parcel = Parcel("interactive", f"{payload['type']} {name}", payload, accepts_response)
         answer = await self._courier.send_interaction(parcel)
         if answer.failure:

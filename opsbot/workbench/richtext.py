@@ -25,6 +25,14 @@ def stored_text(typed: str, world: World) -> str:
     return "".join(parts)
 
 
+def escaped_command(typed: str, world: World) -> str:
+    """Return the text of a slash command declared with `should_escape`: names ride along, `<@U0BOB|bob>`."""
+    names = {f"<@{user.id}>": f"<@{user.id}|{user.name}>" for user in world.users}
+    names |= {f"<#{channel.id}>": f"<#{channel.id}|{channel.name}>" for channel in world.channels}
+    names |= {f"<!subteam^{group.id}>": f"<!subteam^{group.id}|@{group.handle}>" for group in world.groups}
+    return re.sub(r"<[^<>]+>", lambda token: names.get(token.group(), token.group()), stored_text(typed, world))
+
+
 def rich_text(text: str, block_id: str) -> Json:
     """Return the rich_text block Slack adds to a person's message."""
     parts: list[Json] = []

@@ -96,17 +96,53 @@ async def test_slash_command_acknowledged_with_text_is_an_ephemeral_message(runn
         await ack("working on it")
 
     async with over_socket(running, app):
-        answer = await running.person("alice").command(OPS, "/ops status web-1")
+        answer = await running.person("alice").command(OPS, "/ops status web-1 @bob")
         told = await running.wait_for(lambda m: m["text"] == "working on it")
     assert answer["acknowledged"]
     assert told["ephemeral_for"] == "U0ALICE"
-    assert (commands[0]["text"], commands[0]["channel_id"], commands[0]["user_id"]) == ("status web-1", OPS, "U0ALICE")
+    assert (commands[0]["text"], commands[0]["channel_id"], commands[0]["user_id"]) == (
+        "status web-1 <@U0BOB|bob>",
+        OPS,
+        "U0ALICE",
+    )
     assert "thread_ts" not in commands[0]
 
 
 async def test_undeclared_command_is_refused(running: RunningWorkbench) -> None:
     with pytest.raises(AssertionError, match="/other is not declared in the manifest"):
         await running.person("alice").command(OPS, "/other")
+
+
+@pytest.mark.parametrize(
+    ("switched_off", "operation", "body", "reason"),
+    [
+        ("features", "message", {"channel": "D0ALICE", "text": "hi"}, "Messages tab"),
+        ("features", "home", {"tab": "home"}, "Home tab"),
+        ("settings", "shortcut", {"callback_id": "incident"}, "interactivity is off"),
+    ],
+)
+async def test_what_the_manifest_does_not_switch_on_is_refused(
+    switched_off: str, operation: str, body: dict[str, Any], reason: str
+) -> None:
+    part = {key: value for key, value in MANIFEST[switched_off].items() if key not in ("app_home", "interactivity")}
+    async with running_workbench(manifest={**MANIFEST, switched_off: part}) as running:
+        with pytest.raises(AssertionError, match=reason):
+            await running.control(operation, user="U0ALICE", **body)
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("ask web-1.example.com", "ask <http://web-1.example.com|web-1.example.com>"),
+        ("see https://example.com/x?a=1&b=2.", "see <https://example.com/x?a=1&amp;b=2>."),
+        ("@here @sre <@U0BOB> me@example.org", "<!here> <!subteam^S0SRE> <@U0BOB> me@example.org"),
+        ("a <b> & @nobody #nowhere", "a &lt;b&gt; &amp; @nobody #nowhere"),
+    ],
+)
+async def test_typed_text_is_stored_as_slack_stores_it(running: RunningWorkbench, typed: str, stored: str) -> None:
+    await running.person("alice").says(OPS, typed)
+    posted = await running.wait_for(lambda m: m["user"] == "U0ALICE")
+    assert posted["text"] == stored
 
 
 async def test_command_nobody_answers_is_reported_to_the_person(running: RunningWorkbench) -> None:

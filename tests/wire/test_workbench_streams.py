@@ -78,6 +78,8 @@ async def test_stream_expires_and_only_update_still_works(running: RunningWorkbe
     alice = running.person("alice")
     asked = await alice.says(alice.dm, "go")
     started = await client.chat_startStream(channel=alice.dm, thread_ts=asked["ts"], markdown_text="half")
+    with pytest.raises(SlackApiError, match="streaming_state_conflict"):
+        await client.chat_update(channel=alice.dm, ts=started["ts"], text="too early")
     await running.control("clock", advance_s=300)
     await client.chat_appendStream(channel=alice.dm, ts=started["ts"], markdown_text=" more")
     await running.control("clock", advance_s=7)

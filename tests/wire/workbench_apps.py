@@ -17,8 +17,13 @@ SECRET = "a-signing-secret"
 MANIFEST: dict[str, Any] = {
     "display_information": {"name": "opsbot"},
     "features": {
+        "app_home": {
+            "home_tab_enabled": True,
+            "messages_tab_enabled": True,
+            "messages_tab_read_only_enabled": False,
+        },
         "bot_user": {"display_name": "opsbot"},
-        "slash_commands": [{"command": "/ops", "description": "Operate", "usage_hint": "help"}],
+        "slash_commands": [{"command": "/ops", "description": "Operate", "usage_hint": "help", "should_escape": True}],
         "shortcuts": [
             {"name": "Investigate", "type": "message", "callback_id": "investigate", "description": "Look into it"},
             {"name": "New incident", "type": "global", "callback_id": "incident", "description": "Open one"},
@@ -47,6 +52,7 @@ MANIFEST: dict[str, Any] = {
         }
     },
     "settings": {
+        "interactivity": {"is_enabled": True},
         "event_subscriptions": {
             "bot_events": [
                 "app_mention",
@@ -58,7 +64,7 @@ MANIFEST: dict[str, Any] = {
                 "reaction_added",
                 "subteam_members_changed",
             ]
-        }
+        },
     },
 }
 

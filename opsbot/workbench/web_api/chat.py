@@ -18,9 +18,10 @@ def update(call: Call) -> Json:
     """chat.update."""
     message = own_message(call, "cant_update_message")
     content = read_content(call, is_update=True)
-    # Updating a stream's text ends the stream: this is the way out after it expired.
-    if message.stream is not None:
-        message.stream = None
+    if message.stream is not None and message.stream.is_open:
+        raise SlackError("streaming_state_conflict")
+    # The new text replaces what was streamed: this is the way out after a stream expired.
+    message.stream = None
     if call.arguments.get("metadata") is not None:
         message.metadata = read_metadata(call)
     call.desk.posting.edit(message, content)

@@ -31,6 +31,8 @@ def update_view(call: Call) -> Json:
 
 def publish_view(call: Call) -> Json:
     """views.publish."""
+    if not call.workspace.manifest.has_home_tab:
+        raise SlackError("not_enabled")
     user = call.required("user_id")
     if call.workspace.world.user(user) is None:
         raise SlackError("user_not_found")
