@@ -189,14 +189,16 @@ def _evidence(text: str) -> str:
 
 
 def _quoted(approval: Approval) -> Block:
-    note = cut(defanged(spelled_out(approval.note)), _REASON_MAX).strip() or "none"
-    reason = cut(defanged(spelled_out(approval.reason)), _REASON_MAX).strip() or "none given"
     return pieces.rich_text(
         pieces.line(pieces.words("Reason given (words of whoever asked, not checked):")),
-        pieces.quote(reason),
+        pieces.quote(_untrusted(approval.reason) or "none given"),
         pieces.line(pieces.words("Note:")),
-        pieces.quote(note),
+        pieces.quote(_untrusted(approval.note) or "none"),
     )
+
+
+def _untrusted(text: str) -> str:
+    return cut(defanged(spelled_out(text[:_REASON_MAX])), _REASON_MAX).strip()
 
 
 def _buttons(approval: Approval) -> list[Block]:

@@ -121,7 +121,7 @@ def _message(event: Body, actor: Actor, home: Home, event_id: str) -> Heard | No
     channel = _matching(_ID, event.get("channel"))
     ts = _matching(_TS, event.get("ts"))
     text = event.get("text", "")
-    if channel is None or ts is None or not isinstance(text, str) or event.get("type") not in _EVENT_TYPES:
+    if channel is None or ts is None or not isinstance(text, str) or _text(event.get("type")) not in _EVENT_TYPES:
         return None
     if event.get("subtype") not in (None, "file_share") or event.get("edited"):
         return None
@@ -165,7 +165,7 @@ def _slash(body: Body, home: Home) -> Heard | None:
     text = body.get("text", "")
     if channel is None or user is None or not trigger or not isinstance(text, str):
         return None
-    if body.get("team_id") != home.team_id or body.get("command") not in COMMANDS:
+    if body.get("team_id") != home.team_id or _text(body.get("command")) not in COMMANDS:
         return None
     place = Place(home.team_id, channel, "", channel.startswith("D"))
     said = _capped(plain(text, home.bot_user_id))

@@ -7,11 +7,12 @@ from opsbot.adapters.slack.visible import stripped
 
 _CONTROL = re.compile(r"<([^<>\n]*)>")
 # A scheme with `://`, also with the backslash escapes that Markdown removes later.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)\\?:\\?/\\?/")
+_SCHEME = re.compile(r"(?<=[A-Za-z0-9+.\-])\\?:\\?/\\?/")
 _SCHEME_NO_SLASHES = re.compile(r"\b(mailto|javascript|data|vbscript|slack|tel|sms|file)\\?:(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\b(www)\\?\.(?=\S)", re.IGNORECASE)
 # `evil.example/path`: some Markdown renderers link it without a scheme. File paths start with a slash and stay.
-_BARE_DOMAIN = re.compile(r"(?<![\w/.\\-])((?:[\w-]+\.)*[\w-]+)\.([A-Za-z]{2,})(?=(?::\d+)?/\S)")
+# Lengths are those of DNS; they also bound the work on hostile text.
+_BARE_DOMAIN = re.compile(r"(?<![\w/.\\-])([\w.-]{1,253})\.([A-Za-z]{2,63})(?=(?::\d{1,5})?\\?/\S)")
 # `[label]: target` defines a link; `[::1]:8080` is an address and stays.
 _DEFINITION = re.compile(r"\]:(?!\d{1,5}(?![\w.@:/]))")
 _MENTION = re.compile(r"<(?=[@!#])")
@@ -44,7 +45,7 @@ def defanged(text: str) -> str:
     The whole text is treated alike, code included: telling code from text would need the very parser Slack uses.
     """
     text = stripped(_without_entities(text))
-    text = _SCHEME.sub(r"\1[:]//", text)
+    text = _SCHEME.sub("[:]//", text)
     text = _SCHEME_NO_SLASHES.sub(r"\1[:]", text)
     text = _WWW.sub(r"\1[.]", text)
     text = _BARE_DOMAIN.sub(r"\1[.]\2", text)

@@ -11,23 +11,25 @@ _MAX_INFO = 40
 
 @dataclass(slots=True)
 class _Part:
-    """A part under construction; `used` counts its characters with line feeds."""
+    """A part under construction; `used` counts its characters with line feeds, `gap` is its last good place to cut."""
 
     lines: list[str]
-    used: int
+    used: int = 0
+    gap: int = 0
 
-    def add(self, line: str) -> None:
+    def add(self, line: str, *, fence: str) -> None:
         self.lines.append(line)
         self.used += len(line) + 1
+        if not fence and not line.strip():
+            self.gap = len(self.lines)
 
-    def take_from_last_blank(self) -> list[str]:
-        """Give back the lines after the last blank one, if that leaves at least half of the part."""
-        for index in range(len(self.lines) - 1, len(self.lines) // 2, -1):
-            if not self.lines[index].strip():
-                rest = self.lines[index + 1 :]
-                self.lines = self.lines[:index]
-                return rest
-        return []
+    def cut_at_gap(self, room: int) -> list[str]:
+        """Give back the lines after the last blank one, if that leaves half of the part and they fit into `room`."""
+        kept = self.lines[self.gap :]
+        if self.gap <= len(self.lines) // 2 or sum(len(line) + 1 for line in kept) > room:
+            return []
+        self.lines = self.lines[: self.gap]
+        return kept
 
 
 def split(text: str, limit: int) -> list[str]:
@@ -39,17 +41,17 @@ def split(text: str, limit: int) -> list[str]:
         return [text]
     room = limit - _MAX_INFO - 10
     parts: list[str] = []
-    part = _Part([], 0)
+    part = _Part([])
     fence = ""
     for line in _short_lines(text, room):
         if part.used + len(line) + 1 > room and part.lines:
-            kept = [] if fence else part.take_from_last_blank()
+            kept = [] if fence else part.cut_at_gap(room - len(line) - 1)
             parts.append(_closed(part.lines, fence))
-            part = _Part([], 0)
-            for earlier in ([fence] if fence else []) + kept:
-                part.add(earlier)
-        part.add(line)
+            part = _Part([])
+            for earlier in [fence] if fence else kept:
+                part.add(earlier, fence=fence)
         fence = _fence_after(line, fence)
+        part.add(line, fence=fence)
     parts.append("\n".join(part.lines))
     return [piece for piece in parts if piece.strip()] or [""]
 
