@@ -96,9 +96,13 @@ def file_system_of(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
     return ""
 
 
-def refuse_network(path: Path) -> None:
+def mounts_here() -> tuple[tuple[str, str], ...]:
+    """Return (mount point, file system type) of everything mounted, in the order it was mounted."""
+    return tuple((mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True))
+
+
+def refuse_network(path: Path, mounts: Iterable[tuple[str, str]]) -> None:
     """Raise StoreError when the file would lie on a network file system."""
-    mounts = ((mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True))
     kind = file_system_of(path.resolve(), mounts)
     if kind.lower().removeprefix("fuse.") in _NETWORK | _CLUSTER:
         raise StoreError(

@@ -86,7 +86,7 @@ def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
 def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sqlite.refuse_network(path)
+        sqlite.refuse_network(path, sqlite.mounts_here())
         sidecar = sqlite.Sidecar.acquire(path)
     except OSError as error:
         raise _cannot_open(path, error) from error
