@@ -1,0 +1,236 @@
+"""Chat in a terminal: messages as text, tables and panels; decisions asked at the keyboard."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import count
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.table import Table as RichTable
+from rich.text import Text as Words
+
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    Card,
+    Content,
+    HostOutcome,
+    MessageRef,
+    Place,
+    Report,
+    Result,
+    Step,
+    Table,
+    Text,
+)
+
+_COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
+_MARKS = {"waiting": "·", "running": "…", "done": "✓", "failed": "✗"}
+_ANSWERS = {"a": "approve", "approve": "approve", "y": "approve", "yes": "approve", "d": "deny", "deny": "deny",
+            "n": "deny", "no": "deny", "l": "later", "later": "later", "": "later"}  # fmt: skip
+
+
+class TerminalChat:
+    """Implements `ports.Chat`. Everything shown is stripped of control characters first, whoever wrote it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._numbers = count(1)
+        self._by_key: dict[str, MessageRef] = {}
+        self._shown: dict[str, Content] = {}
+
+    # --- the port ----------------------------------------------------------------------------------------------------
+
+    async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
+        """Print the content."""
+        ref = MessageRef(place.channel_id, str(next(self._numbers)))
+        self._by_key[key] = ref
+        self._shown[ref.message_id] = content
+        self._console.print(render(content))
+        return ref
+
+    async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
+        """Print what changed: a terminal cannot take back what it showed."""
+        before = self._shown.get(ref.message_id)
+        self._shown[ref.message_id] = content
+        if before == content:
+            return
+        if isinstance(before, Card) and isinstance(content, Card) and before.approval.state == content.approval.state:
+            new = [step for step in content.steps if step not in before.steps]
+            if new:
+                self._console.print(Group(*map(_step, new)))
+            return
+        self._console.print(render(content))
+
+    async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
+        """Print the content: everything here is private."""
+        self._console.print(render(content))
+
+    async def status(self, place: Place, text: str) -> None:
+        """Print that the bot is at work."""
+        if text:
+            self._console.print(Words(_plain(text), style="dim"))
+
+    async def live(self, place: Place, *, key: str, asker: Actor) -> "TerminalText":
+        """Begin an answer that appears while it is written."""
+        return TerminalText(self, self._console, place, key)
+
+    async def find(self, place: Place, key: str) -> MessageRef | None:
+        """Return the message printed with this key since the start, if any."""
+        return self._by_key.get(key)
+
+    # --- the keyboard ------------------------------------------------------------------------------------------------
+
+    async def read_line(self) -> str | None:
+        """Return what the person types next, or None at the end of input or for `exit`."""
+        line = await asyncio.to_thread(self._input, "› ")
+        return None if line is None or line.strip().lower() in ("exit", "quit") else line
+
+    async def ask_decision(self, approval: Approval) -> str:
+        """Ask for a decision on the card above: `approve`, `deny` or `later`. An unclear answer is asked again."""
+        while True:
+            prompt = f"{_plain(approval.id)}: [a]pprove, [d]eny or decide [l]ater? "
+            line = await asyncio.to_thread(self._input, prompt)
+            if line is None:
+                return "later"
+            if (answer := _ANSWERS.get(line.strip().lower())) is not None:
+                return answer
+
+    def _input(self, prompt: str) -> str | None:
+        try:
+            return self._console.input(Words(prompt, style="bold"))
+        except EOFError:
+            return None
+
+
+class TerminalText:
+    """Implements `ports.LiveText`: redraws in place on a terminal, prints once elsewhere."""
+
+    def __init__(self, chat: TerminalChat, console: Console, place: Place, key: str) -> None:
+        self._chat = chat
+        self._console = console
+        self._place = place
+        self._key = key
+        self._live: Live | None = None
+
+    async def show(self, markdown: str) -> None:
+        """Show the whole text so far."""
+        if not self._console.is_terminal:
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, transient=True, refresh_per_second=8)
+            self._live.start()
+        self._live.update(_markdown(markdown))
+
+    async def finish(self, content: Content) -> MessageRef:
+        """Replace the draft by the final content."""
+        if self._live is not None:
+            self._live.stop()
+        return await self._chat.post(self._place, content, key=self._key)
+
+
+class TerminalDirectory:
+    """Implements `ports.Directory`: at a terminal nobody is in a group."""
+
+    async def groups_of(self, actor: Actor) -> frozenset[str]:
+        """Return no groups."""
+        return frozenset()
+
+
+# --- rendering -------------------------------------------------------------------------------------------------------
+
+
+def render(content: Content) -> RenderableType:
+    """Return the content as rich shows it."""
+    match content:
+        case Text():
+            parts: list[RenderableType] = [_markdown(content.markdown)]
+            return Group(*parts, *([Words(_plain(content.footer), style="dim")] if content.footer else []))
+        case Report():
+            return Group(*_report(content))
+        case Card():
+            return _card(content)
+
+
+def _report(report: Report) -> Iterable[RenderableType]:
+    if report.text:
+        yield _markdown(report.text)
+    for table in report.tables:
+        yield _table(table)
+    for title, text in report.blocks:
+        yield Panel(Words(_plain(text)), title=Words(_plain(title)), title_align="left", border_style="dim")
+    for host, error in report.errors:
+        yield Words(f"{_plain(host)}: {_plain(error)}", style="red")
+
+
+def _table(table: Table) -> RenderableType:
+    drawn = RichTable(title=_plain(table.title) or None, title_justify="left", box=None, header_style="bold")
+    for header in table.headers:
+        drawn.add_column(Words(_plain(header)), overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Words(_plain(cell)) for cell in row))
+    return drawn
+
+
+def _card(card: Card) -> RenderableType:
+    approval = card.approval
+    parts: list[RenderableType] = [_grid(_facts(approval))]
+    for host, impact in approval.impacts.items():
+        parts += [Words(f"\n{_plain(host)} now", style="bold"), _grid(impact.facts)]
+    parts += map(_step, card.steps)
+    for outcome in approval.outcomes:
+        parts += _outcome(outcome)
+    if approval.note:
+        parts.append(Words(_plain(approval.note), style="italic"))
+    colour = "yellow" if approval.state is ApprovalState.PENDING else "dim"
+    title = Words(f"{approval.action.tool} · {approval.state}", style="bold")
+    return Panel(Group(*parts), title=title, title_align="left", border_style=colour)
+
+
+def _facts(approval: Approval) -> list[tuple[str, str]]:
+    arguments = " ".join(f"{name}={value}" for name, value in sorted(approval.action.arguments.items()))
+    return [
+        ("hosts", ", ".join(approval.action.hosts)),
+        ("arguments", arguments),
+        ("asked by", approval.requester.user_id),
+        ("reason, as given", approval.reason or "none"),
+        ("approvals needed", str(approval.needed)),
+        *(
+            ("decided", f"{review.actor.user_id} {'approved' if review.approve else 'denied'}")
+            for review in approval.reviews
+        ),
+        ("expires", f"{approval.expires_at:%H:%M:%S} UTC"),
+        ("request", f"{approval.id} · digest {approval.digest[:12]}"),
+    ]
+
+
+def _grid(facts: Iterable[tuple[str, str]]) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 2))
+    for name, value in facts:
+        grid.add_row(Words(_plain(name), style="dim"), Words(_plain(value)))
+    return grid
+
+
+def _step(step: Step) -> RenderableType:
+    detail = f" · {_plain(step.detail)}" if step.detail else ""
+    return Words(f"{_MARKS.get(step.state, '·')} {_plain(step.title)}: {step.state}{detail}")
+
+
+def _outcome(outcome: HostOutcome) -> list[RenderableType]:
+    said = f"{outcome.result.value.replace('_', ' ').upper()} {_plain(outcome.host)}: {_plain(outcome.summary)}"
+    parts: list[RenderableType] = [Words(said, style=f"bold {_COLOURS[outcome.result]}")]
+    parts += [_grid(outcome.facts)] if outcome.facts else []
+    return parts + ([Words(_plain(outcome.evidence), style="dim")] if outcome.evidence else [])
+
+
+def _markdown(text: str) -> RenderableType:
+    # Hyperlinks off: a link's address is then shown, and cannot hide behind its text.
+    return Markdown(_plain(text), hyperlinks=False)
+
+
+def _plain(text: str) -> str:
+    """Take out what a terminal would obey: escape sequences, other controls, and marks that reorder text."""
+    return "".join(char if char in "\n\t" or char.isprintable() else "�" for char in text)
