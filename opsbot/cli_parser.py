@@ -1,0 +1,122 @@
+"""The command line: subcommands, options, help and examples. Standard library only, so that --help is instant."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the command found or met a problem; it is named on stderr
+  2    the command line or the configuration is wrong; every fault is listed
+  130  interrupted
+"""
+_EXAMPLES = """\
+examples:
+  opsbot demo                                     try everything in a browser, no account needed
+  opsbot check --config /etc/opsbot/config.yaml   list every fault of the configuration
+  opsbot run   --config /etc/opsbot/config.yaml   start the bot in Slack
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command's `module` and `function` say what runs it."""
+    parser = _Parser(
+        prog="opsbot",
+        description="ChatOps for plain hosts: look at servers, propose one action, ask a person, act once, verify.",
+        epilog=f"{_EXAMPLES}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    _add_run(commands)
+    _add_demo(commands)
+    _add_terminal(commands)
+    _add_listings(commands)
+    _add_check(commands)
+    _add_audit(commands)
+    _add_manifest(commands)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line that begins like every other message of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"opsbot: {message} (`{self.prog} --help` explains)\n")
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _command(commands: _Commands, name: str, does: str, run: str, examples: str, *, config: bool = True) -> "_Parser":
+    """Add a subcommand that `run` ("module:function") carries out."""
+    module, _, function = run.partition(":")
+    parser = commands.add_parser(
+        name,
+        help=does,
+        description=f"{does[0].upper()}{does[1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(module=f"opsbot.{module}", function=function)
+    if config:
+        text = "configuration file (default: $OPSBOT_CONFIG, else config.yaml here)"
+        parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    return parser
+
+
+def _add_run(commands: _Commands) -> None:
+    examples = "  opsbot run --config /etc/opsbot/config.yaml\n"
+    _command(commands, "run", "start the bot in Slack, until SIGINT or SIGTERM", "cli_run:run", examples)
+
+
+def _add_demo(commands: _Commands) -> None:
+    examples = "  opsbot demo\n  opsbot demo --port 9000 --data /tmp/opsbot-demo\n"
+    does = "try the bot in a local browser page, on this machine, without any account"
+    demo = _command(commands, "demo", does, "cli_run:demo", examples, config=False)
+    demo.add_argument("--port", type=int, default=8765, help="port of the page on 127.0.0.1 (default: 8765)")
+    demo.add_argument("--data", type=Path, default=Path(".demo"), metavar="DIR", help="what is kept (default: .demo)")
+
+
+def _add_terminal(commands: _Commands) -> None:
+    examples = '  opsbot ask "how is web-1?"\n  opsbot ask --config /etc/opsbot/config.yaml what failed tonight\n'
+    ask = _command(commands, "ask", "ask one question in the terminal", "cli_run:ask", examples)
+    ask.add_argument("question", nargs="+", help="the question; several words need no quotes")
+    examples = "  opsbot chat\n"
+    _command(commands, "chat", "talk with the bot in the terminal", "cli_run:chat", examples)
+
+
+def _add_listings(commands: _Commands) -> None:
+    tools = _command(
+        commands, "tools", "list the tools", "cli_inspect:tools", "  opsbot tools\n  opsbot tools --json\n"
+    )
+    examples = "  opsbot hosts\n  opsbot hosts web --json\n"
+    hosts = _command(commands, "hosts", "list the inventory", "cli_inspect:hosts", examples)
+    hosts.add_argument("names", nargs="*", metavar="NAME", help="hosts or groups to list (default: all)")
+    for parser in (tools, hosts):
+        parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def _add_check(commands: _Commands) -> None:
+    does = "check the configuration, its secrets, key files and tools; connects to nothing"
+    _command(commands, "check", does, "cli_inspect:check", "  opsbot check --config /etc/opsbot/config.yaml\n")
+
+
+def _add_audit(commands: _Commands) -> None:
+    does = "work with the audit log"
+    audit = commands.add_parser("audit", help=does, description=f"{does.capitalize()}.")
+    audit.set_defaults(module="", function="")
+    actions = audit.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    examples = "  opsbot audit verify\n  opsbot audit verify --head 1042:9f2c…\n"
+    does = "check every record of the audit chain, while the bot runs or not"
+    verify = _command(actions, "verify", does, "cli_audit:verify", examples)
+    text = "a head noted earlier, elsewhere: shows whether records after it were cut off"
+    verify.add_argument("--head", metavar="SEQ:HASH", help=text)
+
+
+def _add_manifest(commands: _Commands) -> None:
+    does = "print the manifest to create the Slack app from"
+    examples = "  opsbot manifest > manifest.json\n  opsbot manifest --http https://ops.example.net\n"
+    manifest = _command(commands, "manifest", does, "cli_inspect:manifest", examples, config=False)
+    manifest.add_argument("--http", metavar="URL", help="for mode http: the public address of the bot")
