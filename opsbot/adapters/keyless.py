@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from opsbot.adapters.keyless_examples import Intent
 from opsbot.adapters.keyless_router import Router, best_router
-from opsbot.adapters.keyless_slots import Names, Slots, bare, neutral, read
+from opsbot.adapters.keyless_slots import Names, Slots, bare, neutral, only_names, read
 from opsbot.adapters.keyless_words import summary
 from opsbot.domain import AssistantMessage, Host, Json, Message, ToolCall, ToolResult, Usage, UserMessage
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta, ToolSpec
@@ -104,10 +104,9 @@ class KeylessModel:
         names = Names(self._hosts(), self._groups())
         tools = {spec.name: spec for spec in request.tools}
         text = _last_words(request.messages)
-        intent, slots = self._understood(text, names)
-        if intent is Intent.UNCLEAR and (asked := _asked_about(request.messages)):
+        if (asked := _asked_about(request.messages)) and only_names(text, names):
             text = f"{asked} {text}"
-            intent, slots = self._understood(text, names)
+        intent, slots = self._understood(text, names)
         return _planned(intent, slots, text, _Plan(names, tools))
 
     def _understood(self, text: str, names: Names) -> tuple[Intent, Slots]:

@@ -30,6 +30,9 @@ other both one two happening wrong going doing much many can could would will sh
 if so hmm oh hey hi hello
 """
 _NO_NAMES = frozenset(_NO_NAMES_TEXT.split())
+_BETWEEN_NAMES = frozenset(
+    ["on", "at", "and", "the", "this", "please", "service", "server", "host", "machine", "group", "all"]
+)
 _SERVICE_PLACES = (
     re.compile(r"\b(?:restart|bounce|kick|recycle) (?:the |my |our )?(?:service |unit )?(\S+)"),
     re.compile(r"\b(?:service|unit) (?:called |named )?(\S+)"),
@@ -115,6 +118,14 @@ def read(text: str, names: Names) -> Slots:
         everything=bool(_EVERYTHING.search(lowered)) or EVERY_HOST in hosts,
         lines=_lines(lowered),
     )
+
+
+def only_names(text: str, names: Names) -> bool:
+    """Whether a message consists of names alone, so that it can be the answer to a question."""
+    known = {name.lower() for name in names.places}
+    known |= {form.lower() for unit in names.units for form in (unit, bare(unit))}
+    words = [token.lower() for token in _TOKEN.findall(text)]
+    return bool(words) and all(word in known or word in _BETWEEN_NAMES for word in words)
 
 
 def neutral(text: str, slots: Slots) -> str:
