@@ -14,7 +14,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
-pathlib.Path("web.port").write_text(str(server.server_address[1]))
+pathlib.Path("web.new").write_text(str(server.server_address[1]))
+pathlib.Path("web.new").replace("web.port")
 print("web is up", flush=True); print("a warning", file=sys.stderr, flush=True)
 server.serve_forever()
 """
@@ -88,6 +89,12 @@ class Supervisor:
     @property
     def port(self) -> int:
         return int((self.folder / "web.port").read_text())
+
+    def wait_for_new_port(self, old: int) -> None:
+        """Wait until the restarted `web` has bound its next port."""
+        deadline = time.monotonic() + 60
+        while self.port == old and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def break_brittle(self) -> None:
         """From now on `brittle` fails to start."""

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from socket import create_connection
 
 import pytest
+from opsbot_tools.restart_service import impact, restart_service, verify
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.services.supervisord import SupervisordServices, parse_process, parse_status
-from opsbot.domain import Connection, Host, ServiceManager
+from opsbot.domain import Connection, Host, Result, ServiceManager
 from opsbot.errors import BadArguments, CommandFailed
+from opsbot.tooling import Context, Unit
 from tests.fake_shell import FakeShell
 from tests.supervisors import Supervisor
 
@@ -137,3 +139,33 @@ def test_without_proc_the_start_time_of_ps_identifies_a_run():
 
 def test_a_process_that_has_gone_has_no_identity():
     assert parse_process("boot\n100\nbtime 1000000\n4096\n", 12) is None
+
+
+# --- the tool, whole, on a real supervisord: what a laptop without systemd plays -----------------------------------
+
+
+def test_a_restart_is_proposed_done_and_verified(supervisor):
+    machines = HostMachines(LocalShell(), LocalShell())
+    before = impact(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, Unit("web"))
+    facts, before_port = dict(before.facts), supervisor.port
+    assert (facts["state"], facts["health now"]) == ("active (running)", "passed")
+    assert facts["network"].startswith(f"listens on tcp {supervisor.port} (loopback)")
+    result = restart_service.function(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, Unit("web"))
+    assert result["exit_status"] == 0
+    supervisor.wait_for_new_port(before_port)
+    # The service binds another port after its restart, and the health check is where it is now.
+    outcome = verify(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, before, Unit("web"))
+    assert outcome.result is Result.DONE
+    assert outcome.summary == "web was restarted and is active (running); its health check passes"
+
+
+def test_a_program_that_cannot_start_again_is_failed_with_its_own_words(supervisor):
+    machines = HostMachines(LocalShell(), LocalShell())
+    host, unit = supervisor.host, Unit("brittle")
+    before = impact(Context(machines, timeout_s=TIMEOUT_S), host, unit)
+    supervisor.break_brittle()
+    assert restart_service.function(Context(machines, timeout_s=TIMEOUT_S), host, unit)["exit_status"] != 0
+    outcome = verify(Context(machines, timeout_s=TIMEOUT_S), host, before, unit)
+    assert outcome.result is Result.FAILED
+    assert "did not come back: Exited too quickly" in outcome.summary
+    assert "config error: line 7" in outcome.evidence
