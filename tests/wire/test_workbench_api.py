@@ -257,6 +257,13 @@ async def test_response_url_is_good_for_half_an_hour(running: RunningWorkbench) 
     assert (answer.status_code, "expired_url" in answer.body) == (404, True)
 
 
+async def test_injected_failure_of_a_response_url_is_not_counted(running: RunningWorkbench) -> None:
+    webhook = AsyncWebhookClient(await response_url(running), proxy="")
+    await running.control("fault", kind="response_url_error", status=503)
+    answers = [await webhook.send(text=str(n)) for n in range(6)]
+    assert [answer.status_code for answer in answers] == [503] + [200] * 5
+
+
 async def test_response_url_refuses_faulty_blocks(running: RunningWorkbench) -> None:
     webhook = AsyncWebhookClient(await response_url(running), proxy="")
     answer = await webhook.send(text="x", blocks=[{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}])

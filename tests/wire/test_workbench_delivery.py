@@ -19,7 +19,7 @@ _PATIENCE_S = 20.0
 
 @pytest_asyncio.fixture
 async def running() -> AsyncIterator[RunningWorkbench]:
-    async with running_workbench(manifest=MANIFEST) as bench:
+    async with running_workbench(manifest=MANIFEST, limits=Limits()) as bench:
         yield bench
 
 
@@ -172,7 +172,7 @@ async def test_duplicate_delivery_runs_a_listener_twice_with_one_event_id(runnin
     async with over_socket(running, app):
         await running.control("fault", kind="duplicate")
         await running.person("alice").says(OPS, "hello")
-        await running.watcher.until(lambda _: len(seen) == 2)
+        await running.watcher.until(lambda _: len(seen) >= 2)
     assert seen[0]["event_id"] == seen[1]["event_id"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from opsbot.workbench import Workbench
+from opsbot.workbench import Limits, Workbench
 from opsbot.workbench.http_mode import sign
 from tests.wire.workbench_apps import MANIFEST, actions, button, client_of, http_app, over_http, record_events
 
@@ -58,7 +58,7 @@ async def test_failing_app_is_called_again_with_retry_headers() -> None:
             event_ids.append(body["event_id"])
         return await next_()
 
-    async with over_http(app, manifest=MANIFEST) as running:
+    async with over_http(app, manifest=MANIFEST, limits=Limits(ack_timeout_s=20.0)) as running:
         # No listener: Bolt answers 404, as to a request nobody handles.
         await running.person("alice").says(OPS, "hello")
         await running.watcher.until(lambda _: len(headers) == 1)

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from slack_sdk.errors import SlackApiError
 
+from opsbot.workbench import Limits
 from tests.wire.workbench_apps import MANIFEST, actions, app_of, button, client_of, over_socket
 from tests.workbench_fixture import RunningWorkbench, running_workbench
 
@@ -149,11 +150,21 @@ async def test_trigger_is_good_once(running: RunningWorkbench) -> None:
         await client.views_open(trigger_id="made.up", view=modal())
 
 
-async def test_trigger_expires_after_three_seconds(running: RunningWorkbench) -> None:
+async def test_trigger_expires_after_three_seconds() -> None:
+    async with running_workbench(manifest=MANIFEST, limits=Limits()) as running:
+        app = app_of(running)
+        async with over_socket(running, app):
+            trigger_id = await Triggers(running, app).fresh()
+        await running.control("clock", advance_s=3.1)
+        with pytest.raises(SlackApiError, match="expired_trigger_id"):
+            await client_of(running).views_open(trigger_id=trigger_id, view=modal())
+
+
+async def test_injected_expiry_hits_the_next_trigger(running: RunningWorkbench) -> None:
     app = app_of(running)
     async with over_socket(running, app):
         trigger_id = await Triggers(running, app).fresh()
-    await running.control("clock", advance_s=3.5)
+    await running.control("fault", kind="expired_trigger")
     with pytest.raises(SlackApiError, match="expired_trigger_id"):
         await client_of(running).views_open(trigger_id=trigger_id, view=modal())
 
