@@ -83,7 +83,7 @@ class Web:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unsettled),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.5, max=8, jitter=0.5),
+            wait=wait_exponential_jitter(multiplier=0.5, max=8, jitter=0.5),
             sleep=self.clock.sleep,
             reraise=True,
         )
