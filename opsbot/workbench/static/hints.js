@@ -36,7 +36,7 @@ export function drawHints(node, store, { fillComposer, actAs, dismiss }) {
   fill(node,
     el("button", { type: "button", class: "icon-button hints-close", "aria-label": "Hide these hints", on: { click: () => { remember(); dismiss(); } } }, icon("close", 16)),
     el("h2", { class: "hints-title", text: "Try the main job" }),
-    el("p", { class: "hints-text" }, `You play everybody here. Ask ${state.bot.name} as one person, then approve as another: nothing leaves this machine.`),
+    el("p", { class: "hints-text" }, `You play everybody here: ask ${state.bot.name} as one person, then approve as another. No Slack account is involved.`),
     el("div", { class: "examples" },
       example("looks, and answers with evidence", `@${state.bot.name} how is this machine?`),
       example("proposes one action and waits", `@${state.bot.name} restart the demo service`),
