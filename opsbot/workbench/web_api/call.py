@@ -123,17 +123,28 @@ def invalid_arguments(text: str, pointer: str) -> SlackError:
 
 async def read_arguments(request: web.Request) -> Json:
     """Collect the arguments of a request: query, then JSON, form or multipart body."""
-    arguments: Json = dict(request.query)
-    body = await request.read()
-    kind = request.content_type
-    if kind == "application/json" and body.strip():
-        arguments |= _json_object(body)
-    elif kind == "application/x-www-form-urlencoded":
-        arguments |= dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    elif kind == "multipart/form-data":
-        form = await request.post()
-        arguments |= {key: value for key, value in form.items() if isinstance(value, str)}
+    arguments: Json = {**dict(request.query), **await _body(request)}
     return {key: _decoded(key, value) for key, value in arguments.items()}
+
+
+async def _body(request: web.Request) -> Json:
+    kind = request.content_type
+    if kind == "multipart/form-data":
+        return await _multipart(request)
+    body = await request.read()
+    if kind == "application/json" and body.strip():
+        return _json_object(body)
+    if kind == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    return {}
+
+
+async def _multipart(request: web.Request) -> Json:
+    try:
+        form = await request.post()
+    except ValueError as error:
+        raise SlackError("invalid_form_data") from error
+    return {key: value for key, value in form.items() if isinstance(value, str)}
 
 
 def _json_object(body: bytes) -> Json:
