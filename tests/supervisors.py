@@ -33,6 +33,8 @@ serverurl=unix://{folder}/s
 [program:web]
 command={python} {folder}/web.py 0
 directory={folder}
+stdout_logfile={folder}/web.out
+stderr_logfile={folder}/web.err
 startsecs=0
 [program:asleep]
 command=sleep 1000
@@ -105,9 +107,14 @@ class Supervisor:
         self._process.terminate()
         self._process.wait(30)
 
+    def _is_up(self) -> bool:
+        """The socket is there, and supervisord has written down what the web service said on both streams."""
+        logs = [self.folder / "web.out", self.folder / "web.err"]
+        return (self.folder / "s").exists() and all(log.exists() and log.read_text() for log in logs)
+
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 60
-        while not ((self.folder / "s").exists() and (self.folder / "web.port").exists()):
+        while not self._is_up():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 self.stop()
                 raise RuntimeError((self.folder / "supervisord.log").read_text())

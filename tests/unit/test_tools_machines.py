@@ -1,12 +1,20 @@
 """Health checks from the bot: what passes, what fails and how it is said; and sockets and text of other machines."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +150,34 @@ def test_a_tcp_check_passes_when_the_port_accepts():
 def test_https_without_tls_on_the_other_side_fails():
     with server(answering("200 OK")) as port:
         assert "cannot be reached" in probe(HealthCheck(url=f"https://127.0.0.1:{port}/", timeout_s=20))
+
+
+def test_a_certificate_nobody_vouches_for_fails(tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_self_signed(tmp_path))
+
+    def peer(connection: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            answering("200 OK")(secured)
+
+    with server(peer) as port:
+        said = probe(HealthCheck(url=f"https://127.0.0.1:{port}/", timeout_s=20))
+    assert "certificate that does not verify" in said
+
+
+def _self_signed(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    file = folder / "server.pem"
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    file.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
+    return file
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "http://127.0.0.1:99999/", "nonsense"])

@@ -238,6 +238,19 @@ def test_a_failing_health_check_is_failed_though_the_unit_runs():
     assert outcome.evidence
 
 
+def test_a_service_gets_some_time_to_become_healthy():
+    machines = machines_with(health="connection refused")
+
+    class Recovering(FakeMachines):
+        def healthy(self, host, unit):
+            answer = super().healthy(host, unit)
+            self.tries = getattr(self, "tries", 0) + 1
+            return "" if self.tries > 3 else answer
+
+    machines.__class__ = Recovering
+    assert restarted(machines).result is Result.DONE
+
+
 def test_a_passing_health_check_is_said():
     assert restarted(machines_with(health="")).summary.endswith("; its health check passes")
 
