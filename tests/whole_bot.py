@@ -1,0 +1,155 @@
+"""The whole bot as a process of its own: `opsbot run` on a configuration file, ended by SIGTERM or SIGKILL."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from tests.workbench_fixture import RunningWorkbench
+
+ROOT = Path(__file__).parents[1]
+_PATIENCE_S = 60.0
+# A service that takes a while to stop, and writes down every start.
+_SLOW = """
+import pathlib, signal, sys, time
+def leave(*_):
+    time.sleep(1.5)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+with pathlib.Path("starts.log").open("a") as log:
+    log.write("started\\n")
+while True:
+    time.sleep(0.1)
+"""
+_SUPERVISORD = """
+[unix_http_server]
+file={folder}/s
+[supervisord]
+logfile={folder}/supervisord.log
+pidfile={folder}/supervisord.pid
+nodaemon=true
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{folder}/s
+[program:slow]
+command={python} {folder}/slow.py
+directory={folder}
+startsecs=0
+"""
+_CONFIG = """
+slack: {{}}
+store:
+  url: "{store_url}"
+  audit_key: {{file: "{folder}/audit.key"}}
+policy:
+  askers: {{users: [U0ALICE, U0BOB]}}
+  approvers:
+    - environments: ["*"]
+      users: [U0BOB]
+  approval_expires_s: 300
+hosts:
+  this-machine:
+    connection: local
+    service_manager: supervisord
+    service_command: ["{python}", "-m", "supervisor.supervisorctl", "-c", "{folder}/supervisord.conf"]
+    units: [slow]
+log: {{format: json, level: info}}
+"""
+
+
+class SlowService:
+    """A real supervisord with one service, `slow`, whose starts are counted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "slow.py").write_text(_SLOW)
+        config = folder / "supervisord.conf"
+        config.write_text(_SUPERVISORD.format(folder=folder, python=sys.executable))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @property
+    def starts(self) -> int:
+        log = self.folder / "starts.log"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+class WholeBot:
+    """One process of the bot at a time, on the same files, database and Slack."""
+
+    def __init__(self, folder: Path, workbench: RunningWorkbench, *, store_url: str = "", model_url: str = "") -> None:
+        self._folder = folder
+        self._workbench = workbench
+        self.store_url = store_url or f"sqlite:///{folder}/opsbot.db"
+        self._model_url = model_url
+        self._process: subprocess.Popen[str] | None = None
+        self._ready = threading.Event()
+        self.log: list[dict[str, object]] = []
+        config = _CONFIG.format(folder=folder, store_url=self.store_url, python=sys.executable)
+        (folder / "config.yaml").write_text(textwrap.dedent(config))
+
+    def start(self) -> None:
+        """Start a process and wait until it takes events."""
+        self._ready.clear()
+        bench = self._workbench.bench
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "SLACK_"))}
+        environment |= {
+            "SLACK_BOT_TOKEN": bench.bot_token,
+            "SLACK_APP_TOKEN": bench.app_token,
+            "SLACK_API_URL": bench.api_url,
+        }
+        if self._model_url:
+            environment["OPENAI_BASE_URL"] = self._model_url
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "opsbot", "run", "--config", str(self._folder / "config.yaml")],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        if not self._ready.wait(_PATIENCE_S):
+            self.kill()
+            raise AssertionError(f"the bot did not get ready: {self.log[-5:]}")
+
+    def kill(self) -> None:
+        """End the process as `kill -9` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+
+    def terminate(self) -> int:
+        """End the process as systemd does; return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(60)
+
+    def states(self) -> list[str]:
+        """The states of all approvals, oldest first, read from the database beside the bot."""
+        engine = create_engine(self.store_url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT state FROM approvals ORDER BY created_at, id")).all()
+        engine.dispose()
+        return [row[0] for row in rows]
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = {"event": line.rstrip()}
+            self.log.append(entry)
+            if entry.get("event") == "opsbot.ready":
+                self._ready.set()
