@@ -225,6 +225,26 @@ async def test_ping_payload_is_echoed(running: RunningWorkbench) -> None:
     assert (pong.type, pong.data) == (aiohttp.WSMsgType.PONG, b"sdk-ping-pong:1700000000")
 
 
+async def test_event_waits_for_an_app_that_is_away(running: RunningWorkbench) -> None:
+    await running.person("alice").says(OPS, "anybody there?")
+    socket = await connect(running)
+    await running.control("clock", advance_s=3.1)
+    frame = await receive(socket)
+    assert (frame["retry_attempt"], frame["retry_reason"]) == (1, "connection_failed")
+    assert frame["payload"]["event"]["text"] == "anybody there?"
+
+
+async def test_plain_close_is_survived(running: RunningWorkbench) -> None:
+    app = app_of(running)
+    seen = record_events(app)
+    async with over_socket(running, app):
+        await running.control("disconnect", plainly=True)
+        await running.watcher.until(lambda w: len([f for f in w.frames if f["type"] == "bot" and f["online"]]) >= 2)
+        await running.person("alice").says(OPS, "after the close")
+        await running.watcher.until(lambda _: seen)
+    assert seen[0]["event"]["text"] == "after the close"
+
+
 async def test_first_delivery_may_come_without_a_number() -> None:
     async with running_workbench(manifest=MANIFEST, limits=Limits(first_delivery_is_numbered=False)) as running:
         socket = await connect(running)

@@ -1,15 +1,20 @@
 """An unmodified slack-bolt app over HTTP: signatures, retries, every kind of request."""
 
+import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from opsbot.workbench import Limits, Workbench
 from opsbot.workbench.http_mode import sign
 from tests.wire.workbench_apps import MANIFEST, actions, button, client_of, http_app, over_http, record_events
+from tests.workbench_fixture import RunningWorkbench, running_workbench
 
 OPS = "C0OPS"
 
@@ -101,6 +106,92 @@ async def test_signature_is_what_bolt_checks(secret: str, age_s: int, status: in
             assert response.status == status
         if status == 200:
             await running.watcher.until(lambda _: seen)
+
+
+class RawApp:
+    """An app that answers events as told, and keeps their headers."""
+
+    def __init__(self, answer: Callable[[], Awaitable[web.Response]]) -> None:
+        self._answer = answer
+        self.headers: list[Any] = []
+
+    async def serve(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        if body["type"] == "url_verification":
+            return web.json_response({"challenge": body["challenge"]})
+        self.headers.append(request.headers)
+        return await self._answer()
+
+
+@contextlib.asynccontextmanager
+async def raw(answer: Callable[[], Awaitable[web.Response]]) -> AsyncIterator[tuple[RawApp, RunningWorkbench]]:
+    served = RawApp(answer)
+    application = web.Application()
+    application.router.add_post("/events", served.serve)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
+    try:
+        async with running_workbench(mode="http", events_url=url, limits=Limits()) as running:
+            await running.wait_online()
+            yield served, running
+    finally:
+        await runner.cleanup()
+
+
+async def test_silent_app_is_called_again_for_a_timeout() -> None:
+    never = asyncio.Event()
+
+    async def silent() -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    async with raw(silent) as (served, running):
+        await running.person("alice").says(OPS, "hello")
+        await running.watcher.until(lambda _: len(served.headers) == 1)
+        await running.control("clock", advance_s=3.1)
+        await running.watcher.frame(lambda f: f["type"] == "log" and "retry 1" in f["entry"]["summary"])
+        await running.control("clock", advance_s=70)
+        await running.watcher.frame(lambda f: f["type"] == "log" and "retry 2" in f["entry"]["summary"])
+        never.set()
+    reasons = {headers.get("X-Slack-Retry-Reason") for headers in served.headers[1:]}
+    assert reasons == {"http_timeout"}
+
+
+async def test_app_may_refuse_retries() -> None:
+    async def refusing() -> web.Response:
+        return web.Response(status=500, headers={"X-Slack-No-Retry": "1"})
+
+    async with raw(refusing) as (served, running):
+        await running.person("alice").says(OPS, "hello")
+        await running.watcher.frame(lambda f: f["type"] == "log" and f["entry"]["summary"] == "http_error")
+        await running.control("clock", advance_s=4000)
+        await running.person("alice").says(OPS, "next")
+        await running.watcher.until(lambda _: len(served.headers) == 2)
+    assert not any("X-Slack-Retry-Num" in headers for headers in served.headers)
+
+
+async def test_plain_text_acknowledgement_is_an_ephemeral_message() -> None:
+    app = http_app()
+
+    @app.command("/ops")
+    async def on_command(ack: Any) -> None:
+        await ack("just text")
+
+    async with over_http(app, manifest=MANIFEST) as running:
+        await running.person("alice").command(OPS, "/ops x")
+        told = await running.wait_for(lambda m: m["text"] == "just text")
+    assert told["ephemeral_for"] == "U0ALICE"
+
+
+async def test_app_that_is_not_there_is_reported() -> None:
+    async with running_workbench(mode="http", events_url="http://127.0.0.1:9/slack/events") as running:
+        answer = await running.person("alice").command(OPS, "/ops x")
+        notice = await running.watcher.frame(lambda f: f["type"] == "notice")
+        assert running.bench.environment["SLACK_SIGNING_SECRET"]
+    assert answer["acknowledged"] is False
+    assert "dispatch_failed" in notice["text"]
 
 
 async def test_socket_mode_is_off_in_http_mode() -> None:
