@@ -110,7 +110,7 @@ class SqlApprovals:
             exact = self._rows.find(connection, select(schema.approvals).where(_rows.id == approval_id))
             if exact or len(approval_id) < _MIN_PREFIX:
                 return exact[0] if exact else None
-            fitting = self._rows.find(connection, select(schema.approvals).where(_begins_with(approval_id)).limit(2))
+            fitting = self._rows.find(connection, select(schema.approvals).where(begins_with(approval_id)).limit(2))
             return fitting[0] if len(fitting) == 1 else None
 
         return await self._database.read(work)
@@ -159,7 +159,7 @@ def _same_call(approval: Approval) -> ColumnElement[bool]:
     return here & (_rows.call_id != "")
 
 
-def _begins_with(prefix: str) -> ColumnElement[bool]:
+def begins_with(prefix: str) -> ColumnElement[bool]:
     # A range, and not LIKE: it uses the index, and SQLite's LIKE would ignore case.
     return (
         (_rows.id >= prefix) & (_rows.id < prefix + chr(0x10FFFF)) & (func.substr(_rows.id, 1, len(prefix)) == prefix)

@@ -20,7 +20,7 @@ UNREADABLE = "audit.unreadable"
 AuditRow = Row[int, str, str, str, str]
 _rows = schema.audit.c
 SELECT = select(_rows.seq, _rows.prev, _rows.entry, _rows.hash, _rows.approval_id).order_by(_rows.seq)
-_LAST = SELECT.order_by(None).order_by(_rows.seq.desc()).limit(1)
+LAST = SELECT.order_by(None).order_by(_rows.seq.desc()).limit(1)
 
 
 class AuditChain:
@@ -73,7 +73,7 @@ def _row(record: AuditRecord) -> dict[str, object]:
 
 def last_record(connection: Connection) -> AuditRecord | None:
     """Return the newest record."""
-    row = connection.execute(_LAST).one_or_none()
+    row = connection.execute(LAST).one_or_none()
     return None if row is None else record_of(row)
 
 

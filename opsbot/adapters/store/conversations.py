@@ -13,6 +13,7 @@ from opsbot.errors import Conflict
 
 _rows = schema.conversations.c
 _messages = schema.messages.c
+NEEDING_TURN = select(_rows.place).where(_rows.needs_turn).order_by(_rows.id)
 
 
 class SqlConversations:
@@ -50,8 +51,7 @@ class SqlConversations:
 
     async def needing_turn(self) -> tuple[Place, ...]:
         """Return the places last saved with `needs_turn`, by id."""
-        query = select(_rows.place).where(_rows.needs_turn).order_by(_rows.id)
-        rows = await self._database.read(lambda connection: connection.execute(query).scalars().all())
+        rows = await self._database.read(lambda connection: connection.execute(NEEDING_TURN).scalars().all())
         return tuple(PLACES.decode(text) for text in rows)
 
     async def reset(self, conversation: Conversation) -> Conversation:

@@ -13,6 +13,7 @@ from opsbot.audit import timestamp
 from opsbot.domain import InboxItem, Incoming
 
 _rows = schema.inbox.c
+WAITING = select(_rows.id, _rows.event, _rows.received_at).where(~_rows.finished).order_by(_rows.seq)
 
 
 class SqlInbox:
@@ -39,8 +40,7 @@ class SqlInbox:
 
     async def waiting(self) -> tuple[InboxItem, ...]:
         """Return events not finished, oldest first."""
-        query = select(_rows.id, _rows.event, _rows.received_at).where(~_rows.finished).order_by(_rows.seq)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._database.read(lambda connection: connection.execute(WAITING).all())
         return tuple(
             InboxItem(row.id, EVENTS.decode(row.event), datetime.fromisoformat(row.received_at)) for row in rows
         )

@@ -10,6 +10,7 @@ from opsbot.errors import StoreError
 
 _rows = schema.outbox.c
 _all = select(_rows.key, _rows.place, _rows.content, _rows.ref, _rows.waiting)
+WAITING = _all.where(_rows.waiting).order_by(_rows.seq)
 
 OutboxRow = Row[str, str, str, str | None, bool]
 
@@ -46,7 +47,7 @@ class SqlOutbox:
 
     async def waiting(self) -> tuple[OutboxItem, ...]:
         """Return messages whose newest content was not confirmed, oldest first."""
-        return await self._items(_all.where(_rows.waiting).order_by(_rows.seq))
+        return await self._items(WAITING)
 
     async def get(self, key: str) -> OutboxItem | None:
         """Return one row."""

@@ -29,6 +29,7 @@ metadata = MetaData(
 # Ids compare byte by byte on both databases: prefix searches and order must not depend on a locale.
 Key = String().with_variant(postgresql.VARCHAR(collation="C"), "postgresql")
 
+# SQLite uses an index on a flag only where the flag is spelled as in the query: `= 1`, as SQLAlchemy writes it there.
 # Times are UTC texts of fixed width (`audit.timestamp`): they sort, and SQLite has no type for them.
 inbox = Table(
     "inbox",
@@ -40,7 +41,7 @@ inbox = Table(
     Column("finished", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
-Index("ix_inbox_waiting", inbox.c.seq, sqlite_where=text("NOT finished"), postgresql_where=text("NOT finished"))
+Index("ix_inbox_waiting", inbox.c.seq, sqlite_where=text("finished = 0"), postgresql_where=text("NOT finished"))
 
 inbox_keys = Table(
     "inbox_keys",
@@ -62,7 +63,7 @@ conversations = Table(
 Index(
     "ix_conversations_needs_turn",
     conversations.c.id,
-    sqlite_where=text("needs_turn"),
+    sqlite_where=text("needs_turn = 1"),
     postgresql_where=text("needs_turn"),
 )
 
@@ -98,8 +99,8 @@ Index(
     approvals.c.conversation_id,
     approvals.c.call_id,
     unique=True,
-    sqlite_where=text("call_id <> ''"),
-    postgresql_where=text("call_id <> ''"),
+    sqlite_where=text("call_id != ''"),
+    postgresql_where=text("call_id != ''"),
 )
 Index("ix_approvals_conversation", approvals.c.conversation_id)
 
@@ -126,7 +127,7 @@ outbox = Table(
     Column("waiting", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
-Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("waiting"), postgresql_where=text("waiting"))
+Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("waiting = 1"), postgresql_where=text("waiting"))
 
 audit = Table(
     "audit",

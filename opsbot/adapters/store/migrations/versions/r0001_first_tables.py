@@ -20,8 +20,9 @@ def upgrade() -> None:
     _audit()
 
 
-def _partial(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
-    op.create_index(name, table, columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+def _flagged(name: str, table: str, column: str, *, sqlite: str, postgresql: str) -> None:
+    """Index the few rows with a flag; SQLite has no booleans, and uses an index only for the same spelling."""
+    op.create_index(name, table, [column], sqlite_where=sa.text(sqlite), postgresql_where=sa.text(postgresql))
 
 
 def _events() -> None:
@@ -36,7 +37,7 @@ def _events() -> None:
         sa.UniqueConstraint("id", name="uq_inbox_id"),
         sqlite_autoincrement=True,
     )
-    _partial("ix_inbox_waiting", "inbox", ["seq"], "NOT finished")
+    _flagged("ix_inbox_waiting", "inbox", "seq", sqlite="finished = 0", postgresql="NOT finished")
     op.create_table(
         "inbox_keys",
         sa.Column("key", Key, nullable=False),
@@ -56,7 +57,7 @@ def _events() -> None:
         sa.UniqueConstraint("key", name="uq_outbox_key"),
         sqlite_autoincrement=True,
     )
-    _partial("ix_outbox_waiting", "outbox", ["seq"], "waiting")
+    _flagged("ix_outbox_waiting", "outbox", "seq", sqlite="waiting = 1", postgresql="waiting")
 
 
 def _conversations() -> None:
@@ -69,7 +70,7 @@ def _conversations() -> None:
         sa.Column("needs_turn", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
     )
-    _partial("ix_conversations_needs_turn", "conversations", ["id"], "needs_turn")
+    _flagged("ix_conversations_needs_turn", "conversations", "id", sqlite="needs_turn = 1", postgresql="needs_turn")
     op.create_table(
         "messages",
         sa.Column("conversation_id", Key, nullable=False),
@@ -96,7 +97,14 @@ def _approvals() -> None:
     )
     op.create_index("ix_approvals_state", "approvals", ["state", "created_at"])
     op.create_index("ix_approvals_conversation", "approvals", ["conversation_id"])
-    _partial("uq_approvals_call", "approvals", ["conversation_id", "call_id"], "call_id <> ''", unique=True)
+    op.create_index(
+        "uq_approvals_call",
+        "approvals",
+        ["conversation_id", "call_id"],
+        unique=True,
+        sqlite_where=sa.text("call_id != ''"),
+        postgresql_where=sa.text("call_id != ''"),
+    )
     op.create_table(
         "operations",
         sa.Column("approval_id", Key, nullable=False),

@@ -1,0 +1,87 @@
+"""The migrations make exactly the tables that the code uses."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, make_url, select
+
+from opsbot.adapters.store import approvals, chain, conversations, inbox, migrate, outbox, postgres, schema, sqlite
+
+
+def migrated(engine: Engine) -> None:
+    with engine.begin() as connection:
+        migrate.upgrade(connection)
+        # A second start finds nothing to do.
+        migrate.upgrade(connection)
+
+
+def assert_same(engine: Engine) -> None:
+    migrated(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, schema.metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*schema.metadata.tables, "alembic_version"}
+    engine.dispose()
+
+
+def ddl(engine: Engine, make) -> dict[str, str]:
+    """Return SQLite's own text of every table and index, which holds what a comparison overlooks."""
+    make(engine)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    engine.dispose()
+    return {name: " ".join(text.split()) for name, text in rows if "alembic" not in name}
+
+
+def test_migrations_equal_the_tables_on_sqlite(tmp_path) -> None:
+    assert_same(sqlite.make_engine(tmp_path / "x.db"))
+
+
+def test_migrations_equal_the_tables_on_postgresql(postgres_url: str) -> None:
+    assert_same(postgres.make_engine(make_url(postgres_url)))
+
+
+def test_the_very_statements_are_the_same(tmp_path) -> None:
+    """Partial indexes, constraints and their names included."""
+    by_migration = ddl(sqlite.make_engine(tmp_path / "one.db"), migrated)
+    by_metadata = ddl(sqlite.make_engine(tmp_path / "two.db"), schema.metadata.create_all)
+    assert sorted(by_migration) == sorted(by_metadata)
+    assert by_migration == by_metadata
+
+
+def test_a_failed_migration_leaves_nothing_behind(tmp_path) -> None:
+    engine = sqlite.make_engine(tmp_path / "x.db")
+    try:
+        with engine.begin() as connection:
+            migrate.upgrade(connection)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    engine.dispose()
+
+
+SEARCHES = {
+    inbox.WAITING: "ix_inbox_waiting",
+    conversations.NEEDING_TURN: "ix_conversations_needs_turn",
+    outbox.WAITING: "ix_outbox_waiting",
+    chain.LAST: "SCAN audit",
+    chain.SELECT.where(schema.audit.c.seq > 1000).limit(5): "USING INTEGER PRIMARY KEY",
+    chain.SELECT.where(schema.audit.c.approval_id == "x"): "ix_audit_approval",
+    select(schema.approvals).where(approvals.begins_with("ABCD")): "sqlite_autoindex_approvals_1",
+    select(schema.approvals).where(schema.approvals.c.state.in_(["a", "b"])): "ix_approvals_state",
+    select(schema.approvals).where(schema.approvals.c.conversation_id == "x"): "_approvals_c",
+}
+
+
+def test_searches_use_an_index(tmp_path) -> None:
+    """The cost of a turn must not grow with what is stored."""
+    engine = sqlite.make_engine(tmp_path / "x.db")
+    migrated(engine)
+    with engine.connect() as connection:
+        for search, index in SEARCHES.items():
+            statement = search.compile(engine, compile_kwargs={"literal_binds": True})
+            plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}"))
+            assert index in plan, (str(statement), plan)
+            assert "TEMP B-TREE" not in plan
+    engine.dispose()
