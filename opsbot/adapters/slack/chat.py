@@ -162,7 +162,10 @@ class SlackChat:
 
     def _is_slacks(self, url: str) -> bool:
         """Whether a handle points where we talk to anyway: it came with an event, and must not lead elsewhere."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         host = parts.hostname or ""
         known = host == self._api_host or (parts.scheme == "https" and host.endswith(".slack.com"))
         return known and parts.scheme in ("https", "http")
