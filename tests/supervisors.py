@@ -25,6 +25,8 @@ file={folder}/s
 [supervisord]
 logfile={folder}/supervisord.log
 pidfile={folder}/supervisord.pid
+# Its own: a supervisord that starts removes the automatic logs of every other one with the same folder.
+childlogdir={folder}
 nodaemon=true
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface

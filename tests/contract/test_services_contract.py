@@ -51,7 +51,9 @@ def real(tmp_path_factory) -> Iterator[Rig]:
 @pytest.fixture
 def fake() -> Rig:
     brittle = FakeUnit("brittle")
-    machines = FakeMachines({"h": ["web", FakeUnit("asleep", active_state="inactive", sub_state="dead"), brittle]})
+    machines = FakeMachines(
+        {"h": ["web", FakeUnit("asleep", active_state="inactive", sub_state="dead", log=[]), brittle]}
+    )
     machines.fault("gone", "down")
 
     def break_brittle() -> None:
@@ -125,8 +127,8 @@ def test_logs_are_bounded_by_lines(rig):
     assert len(rig.services.logs(rig.web, lines=1, timeout_s=TIMEOUT_S)) == 1
 
 
-def test_a_service_without_a_log_has_no_lines(rig):
-    assert rig.services.logs(rig.missing, lines=10, timeout_s=TIMEOUT_S) == ()
+def test_a_service_that_wrote_nothing_has_no_lines(rig):
+    assert rig.services.logs(rig.asleep, lines=10, timeout_s=TIMEOUT_S) == ()
 
 
 def test_a_listening_service_says_so(rig):

@@ -65,6 +65,11 @@ def test_time_bounds_on_logs_are_refused_since_lines_carry_no_times(services):
         services.logs("web", lines=5, since="-1h", timeout_s=TIMEOUT_S)
 
 
+def test_a_log_that_is_not_there_is_an_error_not_an_empty_log(services):
+    with pytest.raises(CommandFailed, match="no log of nope"):
+        services.logs("nope", lines=5, timeout_s=TIMEOUT_S)
+
+
 def test_both_output_streams_are_in_the_log(services):
     lines = services.logs("web", lines=50, timeout_s=TIMEOUT_S)
     assert ("web is up", "stdout") in [(line.text, line.source) for line in lines]

@@ -92,7 +92,12 @@ class SupervisordServices(Services):
             raise BadArguments(f"{self._host.name}: logs under supervisord carry no times; ask for a number of lines.")
         count = max(1, min(lines, 500))
         cap = min(_MAX_LOG_BYTES, count * _BYTES_PER_LINE)
-        out, err = (self._tail(_one(unit), stream, cap, timeout_s) for stream in ("stdout", "stderr"))
+        read = [self._tail(_one(unit), stream, cap, timeout_s) for stream in ("stdout", "stderr")]
+        if read == [None, None]:
+            raise CommandFailed(
+                f"{self._host.name}: supervisord has no log of {unit}: it never ran, logs elsewhere, or lost its file."
+            )
+        out, err = (lines or [] for lines in read)
         of_err = min(len(err), max(count // 2, count - len(out)))
         of_out = min(len(out), count - of_err)
         return tuple([*out[len(out) - of_out :], *err[len(err) - of_err :]])
@@ -124,10 +129,12 @@ class SupervisordServices(Services):
             raise CommandFailed(f"{self._host.name}: supervisord does not answer: {_said(result)}")
         return result
 
-    def _tail(self, unit: str, stream: str, cap: int, timeout_s: float) -> list[LogLine]:
-        text = self._control("tail", f"-{cap}", unit, stream, timeout_s=timeout_s).stdout
-        if re.fullmatch(rf"{re.escape(unit)}: ERROR \(.*\)\s*", text):
-            return []
+    def _tail(self, unit: str, stream: str, cap: int, timeout_s: float) -> list[LogLine] | None:
+        """Read the end of one stream's log; None if supervisord has none."""
+        result = self._control("tail", f"-{cap}", unit, stream, timeout_s=timeout_s)
+        text = result.stdout
+        if result.exit_status and re.fullmatch(rf"{re.escape(unit)}: ERROR \(.*\)\s*", text):
+            return None
         lines = text.splitlines()
         whole = lines[1:] if len(text.encode()) >= cap and len(lines) > 1 else lines
         return [LogLine(None, plain_line(line), stream) for line in whole if line.strip()]
