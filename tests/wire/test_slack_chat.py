@@ -345,3 +345,12 @@ async def test_what_is_queued_is_sent_before_the_end() -> None:
         await on.bot.chat.drain()
         assert len(await standing(on)) == 8
         await asyncio.gather(*posts)
+
+
+async def test_what_cannot_be_sent_before_the_end_is_an_error_not_a_cancellation() -> None:
+    async with stage(clock=FakeClock()) as on:
+        posts = [asyncio.create_task(on.bot.chat.post(OPS, Text(f"n{n}"), key=f"k{n}")) for n in range(8)]
+        await asyncio.wait(posts[:3])
+        await on.bot.chat.close()
+        ends = await asyncio.gather(*posts, return_exceptions=True)
+    assert [type(end) for end in ends[3:]] == [ChatError] * 5

@@ -118,6 +118,26 @@ async def test_wrong_secret_and_changed_body_are_401(door: Door) -> None:
     assert door.handler.calls == 0
 
 
+FOREIGN: dict[str, dict[str, Any]] = {
+    "another workspace": {"team_id": "T0OTHER"},
+    "a guest from a shared channel": {"event": {"user_team": "T0OTHER"}},
+    "a shared channel, origin unsaid": {"is_ext_shared_channel": True},
+    "another app's bot": {"event": {"bot_id": "B0OTHER"}},
+    "slackbot": {"event": {"user": "USLACKBOT"}},
+    "the bot itself": {"event": {"user": "U0BOT"}},
+    "nobody": {"event": {"user": None}},
+}
+
+
+@pytest.mark.parametrize("changes", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_bots_and_strangers_are_acknowledged_and_not_heard(door: Door, changes: dict[str, Any]) -> None:
+    body = json.loads(event_body())
+    event = body["event"] | changes.get("event", {})
+    sent = json.dumps(body | changes | {"event": event}).encode()
+    assert await door.post(sent, signed(sent)) == 200
+    assert door.handler.calls == 0
+
+
 BROKEN = {
     "not json": b"{",
     "a list": b"[]",

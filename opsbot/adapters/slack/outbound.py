@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from opsbot.errors import ChatError
 from opsbot.ports import Clock
 
 _log = structlog.get_logger()
@@ -97,7 +98,7 @@ class _Lane:
                 await _send(self._take_next())
         finally:
             for job in self._waiting:
-                job.done.cancel()
+                _drop(job)
             self._waiting.clear()
 
     async def _take_token(self) -> None:
@@ -124,7 +125,7 @@ async def _send(job: Job) -> None:
     try:
         result = await job.send()
     except asyncio.CancelledError:
-        job.done.cancel()
+        _drop(job)
         raise
     except Exception as error:  # noqa: BLE001 - handed to whoever waits for this message; the lane must go on
         if not job.done.done():
@@ -135,3 +136,10 @@ async def _send(job: Job) -> None:
         return
     if not job.done.done():
         job.done.set_result(result)
+
+
+def _drop(job: Job) -> None:
+    """Tell whoever waits that the message was not sent; the core keeps it and sends it after the next start."""
+    if not job.done.done():
+        job.done.set_exception(ChatError("The connection to Slack is closing; the message was not sent."))
+        job.done.exception()
