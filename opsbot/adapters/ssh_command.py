@@ -142,8 +142,9 @@ class Command:
 
     def _feed(self, unsent: bytes | None) -> bytes | None:
         """Send of stdin what the host takes now; None once its end was sent."""
-        if unsent is None:
-            return None
+        # During a key exchange a write would block until its end, past our deadline: try again later.
+        if unsent is None or not self._channel.get_transport().clear_to_send.is_set():
+            return unsent
         try:
             while unsent and self._channel.send_ready():
                 sent_bytes = self._channel.send(unsent[:_PIECE_BYTES])

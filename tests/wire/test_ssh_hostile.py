@@ -304,7 +304,7 @@ def test_two_hundred_hung_calls_leave_no_thread_and_no_descriptor(keys: Keys) ->
             failed = [calls.submit(shell.run, hosts[n % len(hosts)], ["x"], timeout_s=0.3) for n in range(200)]
         assert all(isinstance(call.exception(), ToolError) for call in failed)
         shell.close()
-        assert wait_until(lambda: (our_threads(), len(our_sockets(process))) == before), (
+        assert wait_until(lambda: (our_threads(), len(our_sockets(process))) == before, limit_s=6), (
             f"left: {our_threads() - before[0]}, sockets {len(our_sockets(process))} of {before[1]}"
         )
 

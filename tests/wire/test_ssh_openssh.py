@@ -109,6 +109,7 @@ def test_aes_gcm_and_strict_key_exchange_are_agreed_on(start_sshd: StartSshd) ->
         check_host_key(link, pins_of(host), deadline)
         link.authenticate(KeyRing().load(host.key_file), deadline)
         assert link.algorithms == ("aes128-gcm@openssh.com", "ssh-ed25519")
+        assert link._transport.agreed_on_strict_kex
 
 
 @pytest.mark.parametrize(
