@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import tempfile
-import urllib.error
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from opsbot import bootstrap
 from opsbot.config import Config, parse
+from opsbot.demo_memory import PageMemory
 from opsbot.domain import Json
 from opsbot.errors import OpsbotError
 from opsbot.workbench.server import Workbench
@@ -24,6 +25,8 @@ HOST = "this-machine"
 _START_S = 30.0
 _STOP_S = 15.0
 _POLL_S = 0.1
+# supervisord calls a program running after `startsecs` (1 s); before that a card would show it as starting.
+_SETTLED_S = 2.0
 # What a person may choose for the demo; nothing else of the environment changes it.
 _TAKEN_FROM_ENVIRONMENT = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPSBOT_MODEL")
 
@@ -36,7 +39,7 @@ async def run_demo(port: int, data: Path) -> None:
         OpsbotError: the service did not start.
     """
     data = _made_private(data)
-    async with _workbench(port) as bench, _service(data) as service_port:
+    async with _workbench(port, data / "page.json") as bench, _service(data) as service_port:
         config = demo_config(bench, data, service_port)
         await bootstrap.serve(config, ready=lambda: _welcome(bench.url, port, config))
 
@@ -66,7 +69,7 @@ def demo_config(bench: Workbench, data: Path, service_port: int) -> Config:
                 "health": {"demo": {"url": f"http://127.0.0.1:{service_port}/health", "timeout_s": 2}},
             }
         },
-        "log": {"level": "warning"},
+        "log": {"level": "warning", "format": "console"},
     }
     environ = {name: os.environ[name] for name in _TAKEN_FROM_ENVIRONMENT if name in os.environ}
     return parse(json.dumps(settings), "the demo's configuration", folder=data, environ=environ)
@@ -97,19 +100,36 @@ def _welcome(url: str, wanted_port: int, config: Config) -> None:
 
 
 @asynccontextmanager
-async def _workbench(port: int) -> AsyncIterator[Workbench]:
+async def _workbench(port: int, page: Path) -> AsyncIterator[Workbench]:
+    bench = await _started(port)
+    memory = PageMemory(bench.workspace, page)
+    memory.restore()
+    keeping = asyncio.create_task(memory.keep())
+    try:
+        yield bench
+    finally:
+        keeping.cancel()
+        memory.write()
+        await bench.stop()
+
+
+async def _started(port: int) -> Workbench:
+    """Start a workbench on the port, or on another if it is taken."""
     manifest = json.loads(files("opsbot").joinpath("manifest.json").read_text(encoding="utf-8"))
-    bench = Workbench(manifest, port)
+    bench = _numbered(Workbench(manifest, port))
     try:
         await bench.start()
     except OSError:
         await bench.stop()
-        bench = Workbench(manifest, 0)
+        bench = _numbered(Workbench(manifest, 0))
         await bench.start()
-    try:
-        yield bench
-    finally:
-        await bench.stop()
+    return bench
+
+
+def _numbered(bench: Workbench) -> Workbench:
+    """Number events by the clock: the bot keeps those of the last start, and would take equal ones for duplicates."""
+    bench.workspace.ids.skip(int(time.time()))
+    return bench
 
 
 # --- the service -----------------------------------------------------------------------------------------------------
@@ -121,13 +141,14 @@ async def _service(data: Path) -> AsyncIterator[int]:
     port = _service_port(data / "service_port")
     # A Unix socket's path is limited to about 100 bytes, so it cannot be in a folder of any depth.
     with tempfile.TemporaryDirectory(prefix="opsbot-demo-") as folder:
-        _write_private(data / "supervisord.conf", _supervisord_conf(data, Path(folder) / "supervisor.sock", port))
+        _write_private(data / "supervisord.conf", _supervisord_conf(f"{folder}/control", port))
         command = [*_python("opsbot.demo_guard"), *_python("supervisor.supervisord"), "-n"]
         with (data / "supervisord.out").open("wb") as output:
             guard = await asyncio.create_subprocess_exec(
                 *command,
                 "-c",
                 str(data / "supervisord.conf"),
+                cwd=data,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -154,8 +175,8 @@ def _healthy(port: int) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+            return bool(json.load(answer)["uptime_s"] >= _SETTLED_S)
+    except (OSError, ValueError, KeyError):
         return False
 
 
@@ -191,8 +212,9 @@ def _free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _supervisord_conf(data: Path, control: Path, port: int) -> str:
-    """Return supervisord's configuration, where `%` has a meaning and must be doubled."""
+def _supervisord_conf(control: str, port: int) -> str:
+    """Return supervisord's configuration. `%` has a meaning there, and some values are expanded twice: the names of
+    files are relative to the folder it is started in."""
     program = " ".join(f'"{word}"' for word in (*_python("opsbot.demo_service"), "--port", str(port)))
     user = "user=root\n" if os.geteuid() == 0 else ""
     token = secrets.token_hex(16)
@@ -204,9 +226,9 @@ password={token}
 
 [supervisord]
 {user}nodaemon=true
-logfile={data}/supervisord.log
-pidfile={data}/supervisord.pid
-childlogdir={data}
+logfile=supervisord.log
+pidfile=supervisord.pid
+childlogdir=.
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
@@ -222,7 +244,7 @@ startsecs=1
 autorestart=true
 stopwaitsecs=5
 redirect_stderr=true
-stdout_logfile={data}/demo.log
+stdout_logfile=demo.log
 stdout_logfile_maxbytes=1MB
 stdout_logfile_backups=1
 """.replace("%", "%%")

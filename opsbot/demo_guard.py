@@ -1,5 +1,6 @@
 """Runs a program for as long as the process that started us lives: however that one ends, its pipe to us closes."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,8 @@ def main() -> int:
 
 
 def _end_with_input(child: subprocess.Popen[bytes]) -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not sys.stdin: a thread that waits in its buffer cannot be left behind at the end.
+    while os.read(0, 4096):
         pass
     child.terminate()
     try:
