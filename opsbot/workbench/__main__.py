@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 from opsbot.workbench.server import Workbench
@@ -20,6 +21,8 @@ def main() -> None:
     options = parser.parse_args()
     manifest = json.loads(options.manifest.read_text(encoding="utf-8")) if options.manifest else None
     bench = Workbench(manifest, options.port, options.mode, options.events_url, options.signing_secret)
+    # A bot that outlives this process remembers event ids; a second run must not repeat them.
+    bench.workspace.ids.skip(int(time.time()))
     try:
         asyncio.run(_serve(bench))
     except KeyboardInterrupt:
