@@ -1,6 +1,8 @@
 """The core put together on ports: what bootstrap does with the real adapters, and tests with fakes."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from opsbot.actions import Catalogue, Prepared
@@ -8,7 +10,7 @@ from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Conversation, ToolCall
-from opsbot.executor import Executor, Threads
+from opsbot.executor import Executor, Surroundings
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
@@ -36,7 +38,8 @@ class Settings:
     rules: PolicyRules
     limits: Limits = field(default_factory=Limits)
     lifetime_s: float = 300.0
-    threads: Threads = field(default_factory=Threads)
+    threads: int = 32
+    sleep: Callable[[float], None] = time.sleep
     turns_at_once: int = 16
     bot_name: str = "opsbot"
 
@@ -49,7 +52,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        threads=settings.threads,
+        surroundings=Surroundings(redactor, settings.threads, settings.sleep),
     )
     delivery = Delivery(ports.chat, ports.store)
 

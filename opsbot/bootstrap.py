@@ -27,7 +27,6 @@ from opsbot.config import Config, Secrets
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
 from opsbot.errors import ConfigError
-from opsbot.executor import Threads
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory
 from opsbot.redact import Redactor
@@ -119,7 +118,7 @@ async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterat
         rules=base.config.rules(),
         limits=Limits(limits.rounds, limits.calls, limits.tokens, limits.turn_s, base.config.model.max_output_tokens),
         lifetime_s=base.config.policy.approval_expires_s,
-        threads=Threads(limits.parallel_hosts),
+        threads=limits.parallel_hosts,
         turns_at_once=limits.turns_at_once,
     )
     ports = Ports(base.store, chat, directory, model, machines, SystemClock())

@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from opsbot.domain import Actor, Approval, ApprovalState, Card, Content, MessageRef, Place, Step
-from opsbot.errors import ChatError
+from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, LiveText, Store
 
 # An unknown outcome may still be settled, so its card is not.
@@ -33,10 +33,7 @@ class Delivery:
             item = await self._store.outbox.put(key, place, content)
             try:
                 ref = item.ref or (await self._chat.find(place, key) if recovering else None)
-                if ref is None:
-                    ref = await self._chat.post(place, content, key=key)
-                else:
-                    await self._chat.edit(place, ref, content)
+                ref = await self._bring(place, ref, content, key)
             except ChatError as error:
                 log.warning("outbox.delayed", key=key, error=str(error))
                 self._stale[key] = (place, content)
@@ -44,6 +41,16 @@ class Delivery:
             self._stale.pop(key, None)
             await self._store.outbox.sent(key, ref, settled=_settled(content))
             return ref
+
+    async def _bring(self, place: Place, ref: MessageRef | None, content: Content, key: str) -> MessageRef:
+        """Edit the message, or post it if there is none (any more). Raises ChatError."""
+        if ref is not None:
+            try:
+                await self._chat.edit(place, ref, content)
+                return ref
+            except MessageGone:
+                log.info("outbox.gone", key=key)
+        return await self._chat.post(place, content, key=key)
 
     async def finish(self, key: str, place: Place, content: Content, live: LiveText) -> None:
         """Bring a live draft to its end; if that fails, the message goes the ordinary way."""

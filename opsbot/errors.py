@@ -23,6 +23,7 @@ OpsbotError                  text is safe to show to the person named below
 ├── StoreError               the operator: the database cannot be used
 │   └── Conflict             the row moved on since it was read; read again, or stop
 └── ChatError                the chat service refused or cannot be reached
+    └── MessageGone          the message to edit is not there any more; post it anew
 
 Anything else is a bug: caught once at the service boundary, logged with its
 traceback and an id; the person sees only the id.
@@ -135,3 +136,7 @@ class Conflict(StoreError):
 
 class ChatError(OpsbotError):
     """The chat service refused a call or cannot be reached."""
+
+
+class MessageGone(ChatError):
+    """The message to edit was deleted, or belongs to a workspace that is no more."""

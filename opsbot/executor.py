@@ -21,12 +21,12 @@ from opsbot.errors import (
     Expired,
     HostUnreachable,
     OpsbotError,
-    OutcomeUnknown,
     Stale,
     ToolError,
 )
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Store
+from opsbot.redact import Redactor
 from opsbot.tooling import Context, Tool, Unit
 
 log = structlog.get_logger(__name__)
@@ -60,10 +60,14 @@ class FanOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Threads:
-    """Where tools run: `count` threads for reads and as many for actions; `sleep` is how a tool waits (seconds)."""
+class Surroundings:
+    """What tools run in: so many `threads` for reads and as many for actions; `sleep` is how a tool waits (seconds).
 
-    count: int = 32
+    What actions bring back passes `redactor` before it is stored or shown.
+    """
+
+    redactor: Redactor
+    threads: int = 32
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -78,16 +82,16 @@ class Executor:
         store: Store,
         rules: PolicyRules,
         clock: Clock,
-        threads: Threads,
+        surroundings: Surroundings,
     ) -> None:
         self._catalogue = catalogue
         self._machines = machines
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._sleep = threads.sleep
-        self._reads = ThreadPoolExecutor(threads.count, "opsbot-read")
-        self._writes = ThreadPoolExecutor(threads.count, "opsbot-write")
+        self._surroundings = surroundings
+        self._reads = ThreadPoolExecutor(surroundings.threads, "opsbot-read")
+        self._writes = ThreadPoolExecutor(surroundings.threads, "opsbot-write")
         self._host_locks: dict[str, asyncio.Lock] = {}
 
     def close(self) -> None:
@@ -170,7 +174,7 @@ class Executor:
 
     def _context(self, timeout_s: float) -> Context:
         hosts = tuple(self._catalogue.inventory.hosts.values())
-        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=self._sleep)
+        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=self._surroundings.sleep)
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         units = {parameter.name for parameter in tool.parameters if parameter.is_unit}
@@ -290,8 +294,6 @@ class Executor:
             await asyncio.get_running_loop().run_in_executor(self._writes, call)
         except HostUnreachable as error:
             return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {error}")
-        except (CommandTimedOut, OutcomeUnknown) as error:
-            trouble = str(error)
         except ToolError as error:
             trouble = str(error)
         except Exception as error:
@@ -300,7 +302,7 @@ class Executor:
         outcome = await self._verify(prepared, host, approval)
         if not trouble:
             return outcome
-        return replace(outcome, summary=f"{outcome.summary} ({trouble})")
+        return replace(outcome, summary=f"{outcome.summary} ({self._surroundings.redactor.text(trouble)})")
 
     async def _verify(self, prepared: Prepared, host: Host, approval: Approval) -> HostOutcome:
         verify = prepared.tool.verify
@@ -310,12 +312,18 @@ class Executor:
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
         call = partial(verify, self._context(_VERIFY_TIMEOUT_S), host, before, **arguments)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._writes, call)
+            outcome = await asyncio.get_running_loop().run_in_executor(self._writes, call)
+            return self._redacted(outcome)
         except OpsbotError as error:
             return HostOutcome(host.name, Result.UNKNOWN, f"The host could not be asked afterwards: {error}")
         except Exception as error:
             log.exception("verify.crashed", tool=prepared.tool.name)
             return HostOutcome(host.name, Result.UNKNOWN, f"Verification itself failed ({type(error).__name__}).")
+
+    def _redacted(self, outcome: HostOutcome) -> HostOutcome:
+        clean = self._surroundings.redactor.text
+        facts = tuple((name, clean(value)) for name, value in outcome.facts)
+        return replace(outcome, summary=clean(outcome.summary), evidence=clean(outcome.evidence), facts=facts)
 
     async def _save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
         record = approvals.entry(new, kind, self._clock.now(), facts=facts)

@@ -119,7 +119,7 @@ class Chat(Protocol):
         ...
 
     async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
-        """Replace a message's content; pending edits of one message are coalesced."""
+        """Replace a message's content; pending edits of one message are coalesced. Raises MessageGone, ChatError."""
         ...
 
     async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:

@@ -18,7 +18,6 @@ from opsbot.domain import (
     Approval,
     ApprovalState,
     AuditEntry,
-    AuditRecord,
     Content,
     InboxItem,
     Incoming,
@@ -102,13 +101,17 @@ class Service:
         with structlog.contextvars.bound_contextvars(thread_id=event.place.key, event_id=item.id):
             try:
                 await self._dispatch(item)
+            except StoreError as error:
+                log.error("event.postponed", error=str(error))  # it stays in the inbox for the next start
+                await self._tell(event, Text("I cannot use my database just now, so nothing was done.", trusted=True))
+                return
             except OpsbotError as error:
                 log.info("event.refused", error=type(error).__name__)
                 await self._tell(event, Text(str(error), trusted=True))
             except Exception:
                 error_id = secrets.token_hex(4)
                 log.exception("event.failed", error_id=error_id)
-                text = f"Something went wrong on my side (error {error_id}). Nothing was changed by this request."
+                text = f"Something went wrong on my side (error {error_id}); my log has the rest under that id."
                 await self._tell(event, Text(text, trusted=True))
             await self._parts.store.inbox.finish(item.id)
 
@@ -248,15 +251,7 @@ class Service:
 
     async def _explain(self, approval_id: str) -> Report:
         approval = await self._approval(approval_id)
-        return answers.explain_report(approval, await self._story(approval.id))
-
-    async def _story(self, approval_id: str) -> list[AuditRecord]:
-        story: list[AuditRecord] = []
-        after = 0
-        while page := await self._parts.store.audit.read(after=after):
-            story += [record for record in page if record.entry.approval_id == approval_id]
-            after = page[-1].seq
-        return story
+        return answers.explain_report(approval, await self._parts.store.audit.about(approval.id))
 
     async def _reset(self, event: IncomingCommand, item: InboxItem) -> None:
         if not event.place.thread_id:

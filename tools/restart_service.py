@@ -267,8 +267,8 @@ def _evidence(ctx: Context, host: Host, unit: Unit) -> str:
 def _changes(before: Impact, now: UnitFacts) -> tuple[tuple[str, str], ...]:
     was = dict(before.facts)
     return (
-        ("state", f"{was.get('state', _UNKNOWN)} → {_state(now)}"),
-        ("main PID", f"{was.get('main PID', _UNKNOWN)} → {now.main_pid or 'none'}"),
+        ("state", f"{was.get('state', _UNKNOWN)} -> {_state(now)}"),
+        ("main PID", f"{was.get('main PID', _UNKNOWN)} -> {now.main_pid or 'none'}"),
         ("running since", _since(now)),
     )
 

@@ -22,7 +22,6 @@ from opsbot.domain import (
     IncomingMessage,
     Place,
 )
-from opsbot.executor import Threads
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.ports import Store
@@ -96,7 +95,8 @@ class House:
             rules=world.rules,
             limits=world.limits,
             lifetime_s=world.lifetime_s,
-            threads=Threads(count=8, sleep=lambda seconds: time.sleep(seconds / 100)),
+            threads=8,
+            sleep=lambda seconds: time.sleep(seconds / 100),
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 
