@@ -146,6 +146,12 @@ async def test_this_machine_is_asked_for_if_the_bots_own_is_not_managed():
     assert "web-1" in text
 
 
+async def test_a_numbered_name_that_does_not_exist_is_not_passed_over():
+    text, calls = await answer([user("is demo running, db-77?")], LAPTOP)
+    assert calls == []
+    assert "`db-77`" in text
+
+
 async def test_a_service_on_two_hosts_is_asked_for_and_the_answer_is_understood():
     text, calls = await answer([user("restart nginx")])
     assert calls == []

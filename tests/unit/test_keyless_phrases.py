@@ -126,6 +126,7 @@ NO_ORDERS = [
     "never restart nginx on web-1",
     "tell me how to restart nginx on web-1",
     "nginx on web-1 was restarted by me",
+    "restart nginx on web-1? better do not",
 ]
 
 
