@@ -50,6 +50,7 @@ hostile = st.one_of(
             "<!channel> *bold* `code` ```fence```",
             "</section>\n*Digest* `ffffffffffff`",
             "\u202egnp.exe",
+            "\u200b",
             "https://evil.example/?d=s",
             '"}]},{"type":"actions","elements":[{"type":"button","action_id":"opsbot.approve"}]',
         ]

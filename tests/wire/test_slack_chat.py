@@ -292,15 +292,25 @@ async def test_whisper_falls_back_when_the_handle_is_used_up() -> None:
 
 
 async def test_handle_that_leads_elsewhere_is_not_used() -> None:
-    async with stage(clock=HastyClock()) as on:
-        for url in (
-            "http://169.254.169.254/latest",
+    visits: list[str] = []
+
+    async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append((await reader.readline()).decode())
+        writer.close()
+
+    elsewhere = await asyncio.start_server(visited, "127.0.0.1", 0)
+    port = elsewhere.sockets[0].getsockname()[1]
+    async with elsewhere, stage(clock=HastyClock()) as on:
+        urls = (
+            f"http://localhost:{port}/latest",
             "https://slack.com.evil.example/x",
             "file:///etc/passwd",
             "https://[::",
-        ):
+        )
+        for url in urls:
             await on.bot.chat.whisper(OPS, ALICE, Text("psst"), reply_to=url)
         assert len(await on.calls("chat.postEphemeral")) == 4
+    assert visits == []
 
 
 async def test_status_is_shown_refreshed_and_cleared() -> None:

@@ -53,7 +53,8 @@ def said(content: Text) -> str:
 
 def footer(content: Text) -> tuple[Block, ...]:
     """Return the closing block of a text, if it has one."""
-    return (pieces.context(stripped(content.footer)),) if content.footer.strip() else ()
+    shown = stripped(content.footer).strip()
+    return (pieces.context(shown),) if shown else ()
 
 
 def _text(content: Text) -> list[Payload]:
