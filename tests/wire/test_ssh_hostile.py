@@ -241,6 +241,30 @@ def test_a_link_stuck_in_a_key_exchange_is_replaced(shell: ParamikoShell, keys: 
         assert server.connections == 2
 
 
+def test_input_waits_for_the_end_of_a_key_exchange_only_until_the_deadline(shell: ParamikoShell, keys: Keys) -> None:
+    """The host takes more input, and begins a key exchange it never ends: the input is unsent, not stuck in a write."""
+
+    def prepare(transport: paramiko.Transport) -> None:
+        transport.default_window_size = 32768
+
+    def answer(exec_: Exec) -> int:
+        transport = exec_.channel.get_transport()
+        while len(exec_.channel.in_buffer) < 32768 and exec_.wanted:
+            time.sleep(0.01)
+        transport._handler_table[paramiko.common.MSG_KEXINIT] = lambda message: exec_.server.stopping.wait()
+        more = paramiko.Message()
+        more.add_byte(paramiko.common.cMSG_CHANNEL_WINDOW_ADJUST)
+        more.add_int(exec_.channel.remote_chanid)
+        more.add_int(MIB)
+        transport._send_user_message(more)
+        transport._send_kex_init()
+        exec_.hold()
+        return 0
+
+    with SshServer(keys, answer, prepare=prepare) as server, pytest.raises(CommandTimedOut):
+        shell.run(server.host(), ["cat"], timeout_s=DEADLINE_S, stdin="x" * 4 * MIB)
+
+
 def test_input_nobody_reads_is_cut_at_the_deadline(shell: ParamikoShell, keys: Keys) -> None:
     """The window is open, the reader asleep: the write blocks in the kernel."""
 
