@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -42,7 +41,7 @@ command={python} {folder}/slow.py
 directory={folder}
 startsecs=0
 """
-_CONFIG = """
+_COMMON = """
 slack: {{}}
 store:
   url: "{store_url}"
@@ -52,14 +51,15 @@ policy:
   approvers:
     - environments: ["*"]
       users: [U0BOB]
-  approval_expires_s: 300
+log: {{format: json, level: info}}
+"""
+_THIS_MACHINE = """
 hosts:
   this-machine:
     connection: local
     service_manager: supervisord
     service_command: ["{python}", "-m", "supervisor.supervisorctl", "-c", "{folder}/supervisord.conf"]
     units: [slow]
-log: {{format: json, level: info}}
 """
 
 
@@ -79,15 +79,22 @@ class SlowService:
         log = self.folder / "starts.log"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
+    @property
+    def hosts(self) -> str:
+        """The configuration of this machine as a host."""
+        return _THIS_MACHINE.format(folder=self.folder, python=sys.executable)
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(30)
 
 
 class WholeBot:
-    """One process of the bot at a time, on the same files, database and Slack."""
+    """One process of the bot at a time, on the same files, database and Slack. `hosts`: that part of the config."""
 
-    def __init__(self, folder: Path, workbench: RunningWorkbench, *, store_url: str = "", model_url: str = "") -> None:
+    def __init__(
+        self, folder: Path, workbench: RunningWorkbench, hosts: str, *, store_url: str = "", model_url: str = ""
+    ) -> None:
         self._folder = folder
         self._workbench = workbench
         self.store_url = store_url or f"sqlite:///{folder}/opsbot.db"
@@ -95,8 +102,8 @@ class WholeBot:
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
-        config = _CONFIG.format(folder=folder, store_url=self.store_url, python=sys.executable)
-        (folder / "config.yaml").write_text(textwrap.dedent(config))
+        config = _COMMON.format(folder=folder, store_url=self.store_url) + hosts
+        (folder / "config.yaml").write_text(config)
 
     def start(self) -> None:
         """Start a process and wait until it takes events."""

@@ -71,7 +71,7 @@ async def test_an_open_approval_survives_and_the_thread_remembers(tmp_path, work
         Turn("Restarted, and it is well."),
         Turn("You asked for a restart of slow."),
     )
-    bot = WholeBot(tmp_path, workbench, model_url=model.base_url)
+    bot = WholeBot(tmp_path, workbench, service.hosts, model_url=model.base_url)
     await asyncio.to_thread(bot.start)
     await until(lambda: service.starts == 1)
     alice = workbench.person("alice")
@@ -96,7 +96,7 @@ async def test_killed_at_random_during_execution_never_twice_never_forgotten(
     tmp_path, workbench, service, database, request
 ):
     store_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
-    bot = WholeBot(tmp_path, workbench, store_url=store_url)
+    bot = WholeBot(tmp_path, workbench, service.hosts, store_url=store_url)
     chance, seen = random.Random(7), set()
     await until(lambda: service.starts == 1)
     await asyncio.to_thread(bot.start)
