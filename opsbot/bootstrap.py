@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -91,6 +92,8 @@ class _Base:
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
+        for name in config.secret_variables():
+            os.environ.pop(name, None)  # tools, their commands and libraries must not find them there
         redactor = Redactor(secrets.values())
         logs.configure(config.log.format, config.log.level, redactor)
         catalogue = Catalogue(tools_of(config), config.inventory())

@@ -151,6 +151,10 @@ class Config:
             raise ConfigError(*faults)
         return Secrets(**found)
 
+    def secret_variables(self) -> frozenset[str]:
+        """Return the environment variables that hold secrets, to be cleared once these are fetched."""
+        return frozenset(reference.env for _, reference in self._references(slack=True).values() if reference.env)
+
     def store_url(self, secrets: Secrets) -> str:
         """Return the database's address: SQLite with an absolute path, PostgreSQL with its password."""
         url = self.settings.store.url

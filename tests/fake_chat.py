@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from opsbot.domain import Actor, Card, Content, MessageRef, Place, Report, Text
-from opsbot.errors import ChatError
+from opsbot.errors import ChatError, MessageGone
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class FakeChat:
             if message.ref == ref:
                 message.history.append(content)
                 return
-        raise ChatError(f"There is no message {ref.message_id} in {ref.channel_id}.")
+        raise MessageGone(f"There is no message {ref.message_id} in {ref.channel_id}.")
 
     async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
         self._fail_if_asked()

@@ -52,7 +52,7 @@ async def bot(tmp_path, workbench, model, fleet_hosts):
     bot = WholeBot(tmp_path, workbench, hosts_section(fleet_hosts), model_url=model.base_url)
     await asyncio.to_thread(bot.start)
     yield bot
-    bot.terminate()
+    await asyncio.to_thread(bot.terminate)
 
 
 @pytest.fixture

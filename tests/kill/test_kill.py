@@ -88,7 +88,7 @@ async def test_an_open_approval_survives_and_the_thread_remembers(tmp_path, work
     await alice.says(OPS, "what did I ask for?", thread_ts=asked["ts"])
     await workbench.wait_for(lambda m: "You asked for a restart of slow." in json.dumps(m), 30)
     assert "heron" in json.dumps(model.bodies[-1])
-    assert bot.terminate() == 0
+    assert await asyncio.to_thread(bot.terminate) == 0
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
@@ -111,4 +111,4 @@ async def test_killed_at_random_during_execution_never_twice_never_forgotten(
         state, happened = bot.states()[-1], service.starts - before
         assert happened <= 1, f"round {round_number}: restarted {happened} times"
         assert state == ("done" if happened else "failed"), f"round {round_number}: {state}, {happened} restarts"
-    assert bot.terminate() == 0
+    assert await asyncio.to_thread(bot.terminate) == 0

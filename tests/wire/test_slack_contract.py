@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from opsbot.domain import Actor, Card, MessageRef, Place, Report, Table, Text
-from opsbot.errors import ChatError
+from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, Directory
 from tests import records
 from tests.fake_chat import FakeChat, FakeDirectory, lines
@@ -131,7 +131,7 @@ async def test_edited_message_keeps_its_key(screen: Screen) -> None:
 
 
 async def test_editing_what_is_not_there_is_an_error(screen: Screen) -> None:
-    with pytest.raises(ChatError):
+    with pytest.raises(MessageGone):
         await screen.chat.edit(CHANNEL, MessageRef("C0OPS", "1600.000001"), Text("?"))
 
 

@@ -16,6 +16,7 @@ from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.status import Statuses
 from opsbot.adapters.slack.web import MARK, Answer, Refused, Unsettled, Web, mark
 from opsbot.domain import Actor, Card, Content, MessageRef, Place
+from opsbot.errors import MessageGone
 from opsbot.ports import LiveText
 
 _log = structlog.get_logger()
@@ -23,6 +24,8 @@ _log = structlog.get_logger()
 # Nothing in a message of ours may fetch a URL or call people by itself.
 _INERT: Mapping[str, object] = {"unfurl_links": False, "unfurl_media": False, "parse": "none", "link_names": False}
 _TOO_MUCH = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long"})
+# chat.update's documented answers for a message that cannot be edited any more (docs.slack.dev, 2026-11).
+_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _PLAIN_MAX = 3500
 _FIND_PAGES = 10
 _FIND_PER_PAGE = 200
@@ -128,6 +131,8 @@ class SlackChat:
         try:
             await self._web.again("chat.update", where | {"text": payload.text, "blocks": list(payload.blocks)})
         except Refused as refused:
+            if refused.code in _GONE:
+                raise MessageGone("That message is not there any more.") from refused
             if refused.code not in _TOO_MUCH:
                 raise
             _log.error("slack.blocks_refused", code=refused.code)
