@@ -1,8 +1,58 @@
-.PHONY: venv
+# What people run. Everything installs into .venv, from locked files with hashes; nothing else on the machine changes.
 PYTHON ?= python3.11
-venv: .venv/installed
-.venv/installed: pyproject.toml
-	test -d .venv || $(PYTHON) -m venv .venv
-	.venv/bin/pip install -q --upgrade pip
-	.venv/bin/pip install -q -e '.[router]' --group dev
+DATA ?= .demo
+PORT ?= 8765
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.PHONY: help demo test check test-fleet test-e2e test-kill lock clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: .venv/runtime ## try opsbot in a browser page; no account, nothing leaves the machine
+	.venv/bin/opsbot demo --port $(PORT) --data $(DATA)
+
+test: .venv/dev ## all tests that need nothing but Python (under 10 minutes)
+	.venv/bin/pytest -m "not fleet and not browser and not kill"
+
+check: .venv/dev ## format, lint, types, import rules, documentation
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest tests/docs tests/unit/test_config.py
+
+test-fleet: .venv/dev ## tests on real hosts (root; see tests/fleet)
+	.venv/bin/pytest -m fleet
+
+test-e2e: .venv/dev ## the page, in headless Chromium
+	.venv/bin/pytest -m browser
+
+test-kill: .venv/dev ## kill the bot at the worst moments
+	.venv/bin/pytest -m kill
+
+lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)
+	mkdir -p build
+	$(COMPILE) --extra router --build-deps-for editable -o requirements.lock pyproject.toml
+	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" > build/dev.in
+	$(COMPILE) --extra router -c requirements.lock -o requirements-dev.lock pyproject.toml build/dev.in
+	! grep -nE '://|^ *-[a-z-]' requirements.lock requirements-dev.lock
+
+clean: ## remove .venv, caches and the demo's data
+	rm -rf .venv .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/runtime: requirements.lock pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	touch $@
+
+.venv/dev: requirements-dev.lock pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@ .venv/runtime
