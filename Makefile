@@ -39,7 +39,7 @@ lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-to
 	$(COMPILE) --extra router --build-deps-for editable -o requirements.lock pyproject.toml
 	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" > build/dev.in
 	$(COMPILE) --extra router -c requirements.lock -o requirements-dev.lock pyproject.toml build/dev.in
-	! grep -nE '://|^ *-[a-z-]' requirements.lock requirements-dev.lock
+	! grep -nE '://|^-' requirements.lock requirements-dev.lock
 
 clean: ## remove .venv, caches and the demo's data
 	rm -rf .venv .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
