@@ -82,9 +82,11 @@ def test_libraries_speak_only_when_something_is_wrong(name: str) -> None:
     stream = logged(level="debug")
     logger = logging.getLogger(name)
     # Bolt gives its loggers levels of their own.
+    level = logger.level
     logger.setLevel(logging.DEBUG)
     logger.info("chatter")
     logger.warning("trouble")
+    logger.setLevel(level)
     assert [line["event"] for line in lines(stream)] == ["trouble"]
 
 

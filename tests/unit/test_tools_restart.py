@@ -167,7 +167,7 @@ def test_a_new_run_that_lasts_is_done():
     outcome = restarted(machines_with())
     assert (outcome.result, outcome.evidence) == (Result.DONE, "")
     assert outcome.summary == "nginx.service was restarted and is active (running)"
-    assert dict(outcome.facts)["main PID"] == "1001 → 1002"
+    assert dict(outcome.facts)["main PID"] == "1001 -> 1002"
 
 
 def test_a_slow_start_is_waited_for():

@@ -10,7 +10,7 @@ from opsbot.adapters.slack.mrkdwn import defanged
 from opsbot.adapters.slack.pieces import Block
 from opsbot.adapters.slack.web import Refused, Web, mark
 from opsbot.domain import Actor, Content, MessageRef, Place, Text
-from opsbot.errors import ChatError
+from opsbot.errors import ChatError, MessageGone
 
 _log = structlog.get_logger()
 
@@ -185,8 +185,8 @@ async def replaced(drafts: Drafts, place: Place, ref: MessageRef, content: Conte
     """Put the final content where a draft stands; if the draft was deleted meanwhile, post it."""
     try:
         await drafts.edit(place, ref, content)
-    except Refused as refused:
-        _log.info("slack.draft_gone", code=refused.code)
+    except (MessageGone, Refused) as error:
+        _log.info("slack.draft_gone", error=str(error))
         return await drafts.post(place, content, key=key)
     return ref
 
