@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -126,9 +127,19 @@ class WholeBot:
             text=True,
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-        if not self._ready.wait(_PATIENCE_S):
+        if not self._wait_ready():
             self.kill()
             raise AssertionError(f"the bot did not get ready: {self.log[-5:]}")
+
+    def _wait_ready(self) -> bool:
+        """Wait for the ready line, or for the process to give up."""
+        assert self._process is not None
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._ready.wait(0.05):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                time.sleep(0.2)  # its last words
+                return False
+        return True
 
     def kill(self) -> None:
         """End the process as `kill -9` does."""

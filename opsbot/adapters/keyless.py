@@ -240,12 +240,12 @@ def _hosts_for_status(slots: Slots, text: str, names: Names) -> Sequence[str]:
 def _hosts_for_unit(intent: Intent, unit: str, slots: Slots, names: Names) -> Sequence[str]:
     if slots.hosts or slots.here:
         return _named_hosts(slots, names)
+    if slots.everything:
+        return () if intent is Intent.RESTART else ("all",)  # never narrowed, and never a write on all without names
     allowing = names.allowing(unit)
     if len(allowing) == 1:
         return allowing
-    if intent is Intent.RESTART:
-        return ()
-    return _only(names) or (("all",) if slots.everything else ())
+    return () if intent is Intent.RESTART else _only(names)
 
 
 def _only(names: Names) -> Sequence[str]:

@@ -61,8 +61,6 @@ def _approval(value: Mapping[str, Any]) -> str:
             lines.append(_code(str(outcome["evidence"])))
     if value.get("note"):
         lines.append(_plain(value["note"]))
-    if deciders := value.get("decided_by"):
-        lines.append(f"Decided by {' and '.join(str(person) for person in deciders)} (request {value['approval']}).")
     return "\n".join(lines)
 
 

@@ -1,0 +1,110 @@
+"""The bot as a process, against the workbench: tool files, commands without a model, the same event five times."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+import pytest_asyncio
+
+from tests.model_servers import ModelServer, Status, Turn
+from tests.whole_bot import ROOT, WholeBot
+from tests.workbench_fixture import MANIFEST, running_workbench
+
+OPS = "C0OPS"
+HOSTS = "hosts: {this-machine: {connection: local}}\ntools: {folders: [mine]}\n"
+TOOL = '''"""How long this machine is up."""
+
+from opsbot import Context, Host, tool
+
+
+@tool(risk="read", timeout_s=15)
+def uptime_words(ctx: Context, host: Host, words: int = 4) -> dict[str, str]:
+    """Say how long a server is up, in the words of the uptime command.
+
+    Args:
+        words: How many words to return, from the left.
+    """
+    output = ctx.run(host, "uptime").check().stdout
+    return {"uptime": " ".join(output.split()[:words])}
+'''
+
+
+def says(message) -> str:
+    return json.dumps(message, ensure_ascii=False)
+
+
+@pytest_asyncio.fixture
+async def workbench():
+    async with running_workbench(manifest=json.loads(MANIFEST.read_text())) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def model():
+    async with ModelServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def bot(tmp_path, workbench, model):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "uptime_words.py").write_text(TOOL)
+    bot = WholeBot(tmp_path, workbench, HOSTS, model_url=model.base_url)
+    await asyncio.to_thread(bot.start)
+    yield bot
+    assert await asyncio.to_thread(bot.terminate) == 0
+
+
+def opsbot(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "opsbot", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+async def test_a_15_line_tool_file_is_everywhere_after_a_start(bot, workbench, model, tmp_path):
+    assert len(TOOL.splitlines()) <= 15
+    model.add(Turn(calls=(("c1", "uptime_words", '{"hosts": ["this-machine"], "words": 3}'),)), Turn("It is up."))
+    alice = workbench.person("alice")
+    await alice.command(OPS, "/ops tools")
+    await alice.sees(lambda m: "uptime_words" in says(m))
+    await alice.says(OPS, "@opsbot how long is this machine up?")
+    await workbench.wait_for(lambda m: "It is up." in says(m))
+    names = [tool["function"]["name"] for tool in model.bodies[0]["tools"]]
+    assert "uptime_words" in names
+    assert '"uptime' in says(model.bodies[-1]["messages"][-1])
+    listed = await asyncio.to_thread(opsbot, "tools", "--config", str(tmp_path / "config.yaml"))
+    assert "uptime_words" in listed.stdout
+
+
+async def test_a_broken_tool_file_stops_the_start_with_file_line_and_remedy(tmp_path, workbench):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "broken.py").write_text(TOOL.replace('risk="read"', 'risk="harmless"'))
+    bot = WholeBot(tmp_path, workbench, HOSTS)
+    with pytest.raises(AssertionError, match="did not get ready"):
+        await asyncio.to_thread(bot.start)
+    said = says(bot.log)
+    assert "broken.py:6" in said
+    assert "use one of read, change, danger" in said
+
+
+async def test_with_the_model_down_commands_answer_and_the_asker_is_told(bot, workbench, model):
+    model.add(*[Status(503)] * 3)
+    alice = workbench.person("alice")
+    await alice.says(OPS, "@opsbot how are you?")
+    await workbench.wait_for(lambda m: "/ops help" in says(m) and m.get("bot_id"), 30)
+    await alice.command(OPS, "/ops status this-machine")
+    await alice.sees(lambda m: m.get("ephemeral_for") and "this-machine" in says(m))
+
+
+async def test_the_same_event_five_times_gives_one_answer(bot, workbench, model):
+    model.add(Turn("Only once."))
+    await workbench.control("fault", kind="duplicate", count=4)
+    await workbench.person("alice").says(OPS, "@opsbot hello")
+    await workbench.wait_for(lambda m: "Only once." in says(m))
+    await workbench.control("clear_faults")
+    model.add(Turn("Second answer."))
+    await workbench.person("alice").says(OPS, "@opsbot again")
+    await workbench.wait_for(lambda m: "Second answer." in says(m))
+    assert sum("Only once." in says(m) for m in workbench.watcher.messages.values()) == 1
