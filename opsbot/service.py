@@ -178,7 +178,10 @@ class Service:
         await self._tell(event, Text(_counted(approval), trusted=True))
 
     async def _plan(self, approval_id: str) -> Report:
+        """Show what approving would do; once that is decided, what became of it."""
         approval = await self._approval(approval_id)
+        if approval.state is not ApprovalState.PENDING:
+            return await self._explain(approval.id)
         return answers.plan_report(approval, self._parts.catalogue.current_hosts(approval.action))
 
     async def _approval(self, approval_id: str) -> Approval:

@@ -7,7 +7,6 @@ import pytest
 
 from opsbot.domain import (
     ApprovalState,
-    IncomingCommand,
     IncomingMessage,
     IncomingStop,
     MessageRef,
@@ -17,8 +16,8 @@ from opsbot.domain import (
 )
 from opsbot.errors import ModelUnavailable
 from opsbot.turn import Limits
-from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, THREAD, House, World
-from tests.scripted_model import Cut, Say, ScriptedModel, call, results_of
+from tests.scenario.house import ALICE, BOB, CAROL, THREAD, House, World
+from tests.scripted_model import Cut, Say, call, results_of
 
 NGINX = ("web-1", "nginx.service")
 RESTART = call("restart_service", "c1", hosts=["web-1"], unit="nginx")
@@ -344,7 +343,9 @@ async def test_plan_shows_the_steps_and_changes_nothing(house):
     assert house.approval.state is ApprovalState.PENDING
 
 
-async def test_command_event_type_is_what_house_sends(house):
-    assert await house.send(IncomingCommand(CHANNEL, ALICE, "help"))
-    await house.quiet()
-    assert isinstance(house.world.model, ScriptedModel)
+async def test_the_button_of_a_decided_card_tells_who_decided_and_the_record(house):
+    await house.types(ALICE, "restart nginx web-1")
+    await house.clicks(BOB, "approve")
+    await house.clicks(ALICE, "plan")
+    assert "Already decided: approved by <@UBOB>" in house.whispered
+    assert "execution.finished" in house.whispered

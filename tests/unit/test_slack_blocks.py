@@ -132,9 +132,10 @@ def test_every_card_is_valid(
 
 
 @pytest.mark.parametrize("state", list(ApprovalState))
-def test_buttons_exist_only_while_pending(state: ApprovalState) -> None:
+def test_deciding_buttons_exist_only_while_pending(state: ApprovalState) -> None:
     shown = action_ids(card.render(Card(approval_with("why", state))))
-    wanted = ["opsbot.approve", "opsbot.deny", "opsbot.plan"] if state is ApprovalState.PENDING else []
+    deciding = ["opsbot.approve", "opsbot.deny"] if state is ApprovalState.PENDING else []
+    wanted = [*deciding, "opsbot.plan"]
     assert shown == wanted
 
 

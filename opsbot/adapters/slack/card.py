@@ -203,7 +203,7 @@ def _untrusted(text: str) -> str:
 
 def _buttons(approval: Approval) -> list[Block]:
     if approval.state is not ApprovalState.PENDING:
-        return []
+        return [pieces.actions(pieces.button("Show record", PLAN, approval.id))]
     approve = pieces.button("Approve", APPROVE, approval.id, style="primary")
     approve["confirm"] = pieces.confirm("Run this?", _action_line(approval), "Approve", "Not now")
     deny = pieces.button("Deny", DENY, approval.id, style="danger")
