@@ -16,7 +16,8 @@ _SHORTEST = 6
 
 # A value ends where a shell word or a JSON string would; an escaped backslash stays one piece, so that JSON stays JSON.
 _WORD = r"(?:[^\s\"'\\,;&<>()\[\]{}]|\\\\)"
-_KEY = r"(?:pass(?:word|wd|phrase)|secret|token|credential|(?:api|access|private|account|secret|encryption)[_-]?key)s?"
+# Not `tokens`: that is what models are billed for.
+_KEY = r"(?:token|(?:pass(?:word|wd|phrase)|secret|credential|(?:api|access|private|account|encryption)[_-]?key)s?)"
 # Values that say a secret is absent or described, not what it is.
 _EMPTY = r"(?!(?:none|null|nil|true|false|yes|no|unset|empty|\*+|x+|\[redacted\]|<[^>]*>)(?![\w-]))"
 
