@@ -72,7 +72,7 @@ class TerminalChat:
     async def status(self, place: Place, text: str) -> None:
         """Print that the bot is at work."""
         if text:
-            self._console.print(Words(_plain(text), style="dim"))
+            self._console.print(Words(f"opsbot {_plain(text)}", style="dim"))
 
     async def live(self, place: Place, *, key: str, asker: Actor) -> "TerminalText":
         """Begin an answer that appears while it is written."""
