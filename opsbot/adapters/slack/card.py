@@ -119,10 +119,14 @@ def _impacts(approval: Approval) -> Block:
 
 
 def _impact(host: str, impact: Impact) -> list[Block]:
-    rows = [(one_line(name, 40), one_line(value, _FACT_MAX)) for name, value in impact.facts]
-    width = max((len(name) for name, _ in rows), default=0)
-    table = "\n".join(f"{name:<{width}}  {value}" for name, value in rows) or "nothing known"
+    table = _aligned(impact.facts) or "nothing known"
     return [pieces.line(pieces.words(f"What it hits on {one_line(host, 80)}", bold=True)), pieces.preformatted(table)]
+
+
+def _aligned(facts: tuple[tuple[str, str], ...]) -> str:
+    rows = [(one_line(name, 40), one_line(value, _FACT_MAX)) for name, value in facts]
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def _standing(approval: Approval) -> Block:
@@ -174,8 +178,7 @@ def _outcome(outcome: HostOutcome) -> Block:
     verdict = f"{one_line(outcome.host, 80)}: {_VERDICTS[outcome.result]}"
     rows = [pieces.line(pieces.words(verdict, bold=True), pieces.words(f"\n{one_line(outcome.summary, 400)}"))]
     if outcome.facts:
-        facts = "\n".join(f"{one_line(name, 40)}  {one_line(value, _FACT_MAX)}" for name, value in outcome.facts)
-        rows.append(pieces.preformatted(facts))
+        rows.append(pieces.preformatted(_aligned(outcome.facts)))
     if outcome.result is not Result.DONE:
         rows.append(pieces.line(pieces.words("The host's own log lines (text from the host, not checked):")))
         rows.append(pieces.preformatted(_evidence(outcome.evidence)))
@@ -189,12 +192,13 @@ def _evidence(text: str) -> str:
 
 
 def _quoted(approval: Approval) -> Block:
-    return pieces.rich_text(
+    rows = [
         pieces.line(pieces.words("Reason given (words of whoever asked, not checked):")),
         pieces.quote(_untrusted(approval.reason) or "none given"),
-        pieces.line(pieces.words("Note:")),
-        pieces.quote(_untrusted(approval.note) or "none"),
-    )
+    ]
+    if note := _untrusted(approval.note):
+        rows += [pieces.line(pieces.words("Note:")), pieces.quote(note)]
+    return pieces.rich_text(*rows)
 
 
 def _untrusted(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { people } from "./store.js";
+import { botHasSpoken, people } from "./store.js";
 
 const DISMISSED = "workbench.hints.dismissed";
 
@@ -27,6 +27,7 @@ function remember() {
 export function drawHints(node, store, { fillComposer, actAs, dismiss }) {
   const { state, local } = store;
   node.hidden = !local.hints || local.home;
+  node.classList.toggle("hints-compact", botHasSpoken(state));
   const shape = JSON.stringify([local.hints, state.bot.name, people(state), local.actor]);
   if (node.dataset.shape === shape) return;
   node.dataset.shape = shape;

@@ -101,6 +101,11 @@ export function channelsOf(state, userId) {
   return { channels: mine.filter((channel) => !channel.is_im), direct: mine.find((channel) => channel.is_im) };
 }
 
+/** Whether the bot has said anything yet. */
+export function botHasSpoken(state) {
+  return Object.values(state.messages).some((list) => list.some((message) => message.bot_id));
+}
+
 /** The messages of a channel that a person can see. */
 export function visibleMessages(state, channel, userId) {
   return (state.messages[channel] ?? []).filter((message) => !message.hidden && (!message.ephemeral_for || message.ephemeral_for === userId));
