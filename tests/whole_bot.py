@@ -43,7 +43,7 @@ directory={folder}
 startsecs=0
 """
 _COMMON = """
-slack: {{}}
+slack: {slack}
 store:
   url: "{store_url}"
   audit_key: {{file: "{folder}/audit.key"}}
@@ -91,10 +91,20 @@ class SlowService:
 
 
 class WholeBot:
-    """One process of the bot at a time, on the same files, database and Slack. `hosts`: that part of the config."""
+    """One process of the bot at a time, on the same files, database and Slack.
+
+    `hosts` is that part of the configuration; with `http_port` Slack's events come over HTTP.
+    """
 
     def __init__(
-        self, folder: Path, workbench: RunningWorkbench, hosts: str, *, store_url: str = "", model_url: str = ""
+        self,
+        folder: Path,
+        workbench: RunningWorkbench,
+        hosts: str,
+        *,
+        store_url: str = "",
+        model_url: str = "",
+        http_port: int = 0,
     ) -> None:
         self._folder = folder
         self._workbench = workbench
@@ -103,7 +113,8 @@ class WholeBot:
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
-        config = _COMMON.format(folder=folder, store_url=self.store_url) + hosts
+        slack = f"{{mode: http, http: {{port: {http_port}}}}}" if http_port else "{}"
+        config = _COMMON.format(folder=folder, store_url=self.store_url, slack=slack) + hosts
         (folder / "config.yaml").write_text(config)
 
     def start(self) -> None:
@@ -114,6 +125,7 @@ class WholeBot:
         environment |= {
             "SLACK_BOT_TOKEN": bench.bot_token,
             "SLACK_APP_TOKEN": bench.app_token,
+            "SLACK_SIGNING_SECRET": bench.signing_secret,
             "SLACK_API_URL": bench.api_url,
         }
         if self._model_url:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 
@@ -98,7 +99,8 @@ async def test_with_the_model_down_commands_answer_and_the_asker_is_told(bot, wo
     await alice.sees(lambda m: m.get("ephemeral_for") and "this-machine" in says(m))
 
 
-async def test_the_same_event_five_times_gives_one_answer(bot, workbench, model):
+async def hears_once(workbench, model):
+    """Whatever is delivered twice, with retries and as two kinds of event, is answered once."""
     model.add(Turn("Only once."))
     await workbench.control("fault", kind="duplicate", count=4)
     await workbench.person("alice").says(OPS, "@opsbot hello")
@@ -108,3 +110,23 @@ async def test_the_same_event_five_times_gives_one_answer(bot, workbench, model)
     await workbench.person("alice").says(OPS, "@opsbot again")
     await workbench.wait_for(lambda m: "Second answer." in says(m))
     assert sum("Only once." in says(m) for m in workbench.watcher.messages.values()) == 1
+
+
+async def test_repeated_events_give_one_answer_in_socket_mode(bot, workbench, model):
+    await hears_once(workbench, model)
+
+
+async def test_repeated_events_give_one_answer_in_http_mode(tmp_path, model):
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    manifest = json.loads(MANIFEST.read_text())
+    events_url = f"http://127.0.0.1:{port}/slack/events"
+    async with running_workbench(manifest=manifest, mode="http", events_url=events_url) as workbench:
+        bot = WholeBot(tmp_path, workbench, "hosts: {}\n", model_url=model.base_url, http_port=port)
+        await asyncio.to_thread(bot.start)
+        await workbench.control("verify")
+        await hears_once(workbench, model)
+        await workbench.person("alice").command(OPS, "/ops help")
+        await workbench.person("alice").sees(lambda m: m.get("ephemeral_for") and "restart UNIT HOST" in says(m))
+        assert await asyncio.to_thread(bot.terminate) == 0
