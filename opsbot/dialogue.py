@@ -14,10 +14,10 @@ from opsbot.domain import (
     AssistantMessage,
     Conversation,
     Message,
-    NeedsApproval,
     Outcome,
     Place,
     Text,
+    ToolCall,
     Usage,
     UserMessage,
 )
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 # The asker sees a sign of life this often, and is told what works meanwhile after the second figure (llm.md, settled
 # deadlines: within 5 s without a token, within 30 s at the latest).
 _SIGN_OF_LIFE_S = 5.0
+# An answer complete within this time is posted whole; only a longer one is shown while it grows.
+_DRAFT_AFTER_S = 1.0
 _PATIENCE_S = 25.0
 
 
@@ -86,8 +88,8 @@ class Dialogue:
             task = asyncio.create_task(self.loop.advance(conversation, view))
             self._running[conversation.place.key] = task
             try:
-                conversation, outcome = await view.watch(task)
-                await view.close(conversation, outcome)
+                await view.watch(task)
+                await view.deliver()
             except asyncio.CancelledError:
                 await self._cancelled(conversation.place, view, task)
             finally:
@@ -118,7 +120,8 @@ class TurnView:
         self._asker = asker
         self._recovering = recovering
         self._live: LiveText | None = None
-        self._shown = ""
+        self._said = ""
+        self._first_words_at = 0.0
         self._what = "thinking"
         self._ending: tuple[str, Text] | None = None
 
@@ -126,7 +129,11 @@ class TurnView:
         """Show the reply while it is written."""
         if not so_far.strip() or self._recovering:
             return  # after a crash the draft may stand already; the final words find it by its key
-        self._shown = so_far
+        self._said = so_far
+        now = self._dialogue.clock.monotonic()
+        self._first_words_at = self._first_words_at or now
+        if now - self._first_words_at < _DRAFT_AFTER_S:
+            return
         with suppress(ChatError):
             if self._live is None:
                 conversation = await self._dialogue.store.conversations.load(self._place)
@@ -139,6 +146,18 @@ class TurnView:
         self._what = what
         await self._dialogue.chat.status(self._place, f"is {what}…")
 
+    async def proposing(self, call: ToolCall) -> None:
+        """Post what was said before the card, so that it reads in order; several cards share one such message."""
+        said, live = self._said, self._live
+        self._said, self._live = "", None
+        if not said.strip():
+            return
+        key = f"words:{self._place.key}:{call.call_id}"
+        if live is not None:
+            await self._dialogue.delivery.finish(key, self._place, Text(said), live)
+        else:
+            await self._dialogue.delivery.send(key, self._place, Text(said))
+
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """Write the last words to the outbox before the history says they were said."""
         key = answer_key(conversation)
@@ -147,8 +166,8 @@ class TurnView:
         self._ending = (key, content)
         await self._dialogue.store.outbox.put(key, self._place, content)
 
-    async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> tuple[Conversation, Outcome]:
-        """Wait for the turn, giving signs of life."""
+    async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> None:
+        """Wait for the turn, giving signs of life. Raises what the turn raised."""
         waited_s, told = 0.0, False
         while not task.done():
             try:
@@ -160,20 +179,11 @@ class TurnView:
                 break
             waited_s += _SIGN_OF_LIFE_S
             await self._dialogue.chat.status(self._place, f"is {self._what}… {waited_s:.0f} s")
-            if waited_s >= _PATIENCE_S and not told and not self._shown:
+            if waited_s >= _PATIENCE_S and not told and not self._said:
                 told = True
                 text = f"Still {self._what} after {waited_s:.0f} s. Commands work meanwhile: `/ops help`."
                 await self._dialogue.delivery.whisper(self._place, self._asker, Text(text, trusted=True))
-        return task.result()
-
-    async def close(self, conversation: Conversation, outcome: Outcome) -> None:
-        """Deliver the last words; a turn that waits for a person keeps what was written so far."""
-        if self._ending is None and isinstance(outcome, NeedsApproval) and self._live is not None:
-            await self._dialogue.delivery.finish(
-                f"{answer_key(conversation)}:draft", self._place, Text(self._shown), self._live
-            )
-            self._live = None
-        await self.deliver()
+        task.result()
 
     async def deliver(self) -> None:
         """Send what `ending` announced."""

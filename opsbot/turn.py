@@ -64,6 +64,10 @@ class Watcher(Protocol):
         """What is being done now, in a few words."""
         ...
 
+    async def proposing(self, call: ToolCall) -> None:
+        """A card for this call is about to be posted; what was said so far belongs before it."""
+        ...
+
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """The words that end this turn, told before they are saved, so that a crash cannot lose them."""
         ...
@@ -192,6 +196,7 @@ class TurnLoop:
                 raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
             case Verdict.NEED_APPROVAL:
                 await watcher.working(f"checking what {prepared.tool.name} would hit")
+                await watcher.proposing(call)
                 return await self.propose(conversation, call, prepared, asker)
             case Verdict.ALLOW:
                 await watcher.working(_describe(prepared))

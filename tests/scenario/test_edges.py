@@ -194,9 +194,11 @@ async def test_a_record_edited_after_approval_is_refused(house):
 # --- Slack -----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_slack_did_not_take_is_sent_by_the_sweep(house):
+@pytest.mark.parametrize(("draft_after_s", "failures"), [(1.0, 1), (0, 2)])
+async def test_an_answer_slack_did_not_take_is_sent_by_the_sweep(house, monkeypatch, draft_after_s, failures):
+    monkeypatch.setattr(dialogue, "_DRAFT_AFTER_S", draft_after_s)
     house.world.model.add(Say("Hello.", pieces=1))
-    house.world.chat.failures += [ChatError("Slack is down."), ChatError("Slack is down.")]
+    house.world.chat.failures += [ChatError("Slack is down.")] * failures
     await house.says(ALICE, "hi")
     assert house.seen == []
     await house.passes(6)
@@ -390,7 +392,8 @@ async def test_a_silent_model_is_announced(house, monkeypatch):
     assert "broke off" in house.seen[0]
 
 
-async def test_a_turn_cut_by_a_shutdown_is_resumed_at_the_next_start(house):
+async def test_a_turn_cut_by_a_shutdown_is_resumed_at_the_next_start(house, monkeypatch):
+    monkeypatch.setattr(dialogue, "_DRAFT_AFTER_S", 0)
     gate = asyncio.Event()
     house.world.model.add(Say("never finished", gate=gate))
     await house.send(IncomingMessage(THREAD, ALICE, "tell me", "17.1"))
@@ -404,10 +407,28 @@ async def test_a_turn_cut_by_a_shutdown_is_resumed_at_the_next_start(house):
     await second.stop()
 
 
-async def test_words_before_a_proposal_stay_in_the_thread(house):
+@pytest.mark.parametrize("draft_after_s", [0, 1.0])
+async def test_words_before_a_proposal_stay_before_its_card(house, monkeypatch, draft_after_s):
+    monkeypatch.setattr(dialogue, "_DRAFT_AFTER_S", draft_after_s)
     house.world.model.add(Say("nginx leaks, so:", (RESTART,)), "Done.")
     await house.says(ALICE, "web-1 is slow")
-    assert "nginx leaks, so:" in house.seen
     await house.clicks(BOB, "approve")
-    assert "nginx leaks, so:" in house.seen
+    assert house.seen[0] == "nginx leaks, so:"
+    assert house.seen[1].startswith("[card done]")
     assert "Done." in house.seen
+
+
+async def test_a_quick_answer_is_posted_whole_and_a_slow_one_grows(house):
+    house.world.model.add("At once.")
+    await house.says(ALICE, "hi")
+    assert house.world.chat.drafts == []
+    gate = asyncio.Event()
+    house.world.model.add(Say("word by word by word", gate=gate))
+    await house.send(IncomingMessage(THREAD, ALICE, "tell me", "17.9"))
+    while len(house.world.model.requests) < 2:
+        await asyncio.sleep(0.005)
+    house.world.clock.advance(2)
+    gate.set()
+    await house.quiet()
+    assert house.world.chat.drafts
+    assert "word by word by word" in house.seen

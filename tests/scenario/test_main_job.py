@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from opsbot import dialogue
 from opsbot.domain import (
     ApprovalState,
     IncomingMessage,
@@ -225,7 +226,8 @@ async def test_turn_limit_ends_gracefully_and_says_what_was_looked_at(house):
     await other.stop()
 
 
-async def test_stop_ends_a_running_turn_and_the_thread_goes_on_afterwards(house):
+async def test_stop_ends_a_running_turn_and_the_thread_goes_on_afterwards(house, monkeypatch):
+    monkeypatch.setattr(dialogue, "_DRAFT_AFTER_S", 0)
     gate = asyncio.Event()
     house.world.model.add(Say("a long story", gate=gate), "Yes?")
     await house.send(IncomingMessage(THREAD, ALICE, "tell me", "17.6"))
