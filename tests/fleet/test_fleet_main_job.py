@@ -10,7 +10,6 @@ import pytest_asyncio
 from opsbot.domain import Host
 from tests.model_servers import ModelServer, Turn
 from tests.whole_bot import WholeBot
-from tests.workbench_fixture import MANIFEST, running_workbench
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
@@ -33,12 +32,6 @@ def hosts_section(hosts: dict[str, Host]) -> str:
         for name, host in hosts.items()
     }
     return f"hosts: {json.dumps(section)}\n"
-
-
-@pytest_asyncio.fixture
-async def workbench():
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text())) as running:
-        yield running
 
 
 @pytest_asyncio.fixture

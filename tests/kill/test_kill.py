@@ -9,9 +9,7 @@ import pytest_asyncio
 
 from tests.model_servers import ModelServer, Turn
 from tests.whole_bot import SlowService, WholeBot
-from tests.workbench_fixture import RunningWorkbench, workbench
-
-__all__ = ["workbench"]
+from tests.workbench_fixture import RunningWorkbench
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(600)]
 

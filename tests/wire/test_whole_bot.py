@@ -37,12 +37,6 @@ def says(message) -> str:
 
 
 @pytest_asyncio.fixture
-async def workbench():
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text())) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
 async def model():
     async with ModelServer() as server:
         yield server
