@@ -176,7 +176,7 @@ def load_or_create_key(path: Path, *, has_records: bool) -> bytes:
     try:
         with path.open("rb") as file:
             _refuse_loose(path, os.fstat(file.fileno()))
-            return _parse_key(path, file.read(4096))
+            return parse_key(file.read(4096).decode("ascii", "replace"), f"The audit key {path}")
     except FileNotFoundError:
         if has_records:
             raise ConfigError(
@@ -188,6 +188,20 @@ def load_or_create_key(path: Path, *, has_records: bool) -> bytes:
         raise ConfigError(f"The audit key {path} cannot be read: {error.strerror}.") from error
 
 
+def parse_key(text: str, source: str) -> bytes:
+    """Read the chain's key from its hexadecimal form. Raises ConfigError naming `source`."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise ConfigError(
+            f"{source} is damaged: expected {_KEY_BYTES * 2} hexadecimal digits. Restore it from a backup; the first "
+            f"one is made with `openssl rand -hex {_KEY_BYTES}`."
+        )
+    return key
+
+
 def _refuse_loose(path: Path, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
         raise ConfigError(
@@ -196,16 +210,6 @@ def _refuse_loose(path: Path, status: os.stat_result) -> None:
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise ConfigError(f"The audit key {path} belongs to another user (uid {status.st_uid}). `chown` it.")
-
-
-def _parse_key(path: Path, content: bytes) -> bytes:
-    try:
-        key = bytes.fromhex(content.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise ConfigError(f"The audit key {path} is damaged: expected {_KEY_BYTES * 2} hexadecimal digits. Restore it.")
-    return key
 
 
 def _create_key(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.store.store import SqlStore, has_audit, open_store
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.assembly import Ports, Settings, assemble
-from opsbot.audit import load_or_create_key
+from opsbot.audit import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
@@ -103,7 +103,7 @@ class _Base:
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
     if secrets.audit_key is not None:
-        return secrets.audit_key.reveal().encode()
+        return parse_key(secrets.audit_key.reveal(), "store.audit_key")
     path = config.audit_key_file()
     if path is None:
         raise ConfigError(f"{config.source}: store.audit_key is missing; PostgreSQL has no folder to keep one in.")

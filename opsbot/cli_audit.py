@@ -6,7 +6,7 @@ import re
 import sys
 
 from opsbot.adapters.store import has_audit, noted_head, read_audit
-from opsbot.audit import load_or_create_key
+from opsbot.audit import load_or_create_key, parse_key
 from opsbot.audit import verify as verify_chain
 from opsbot.cli_config import config_of
 from opsbot.config import Config, Secrets
@@ -37,10 +37,7 @@ def audit_key(config: Config, secrets: Secrets) -> bytes:
     path = config.audit_key_file()
     if path is not None:
         return load_or_create_key(path, has_records=True)
-    try:
-        return bytes.fromhex(secrets.audit_key.reveal() if secrets.audit_key else "")
-    except ValueError as error:
-        raise ConfigError("store.audit_key: is not hexadecimal; make one with `openssl rand -hex 32`.") from error
+    return parse_key(secrets.audit_key.reveal() if secrets.audit_key else "", "store.audit_key")
 
 
 def _head(text: str) -> tuple[int, str]:

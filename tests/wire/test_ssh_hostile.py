@@ -322,14 +322,14 @@ def test_two_hundred_hung_calls_leave_no_thread_and_no_descriptor(keys: Keys) ->
             *(hung.host(port=port) for port in (silent.port, greeting_only.port, unaccepted)),
         ]
         process = psutil.Process()
-        before = (our_threads(), len(our_sockets(process)))
+        threads, sockets = our_threads(), len(our_sockets(process))
         shell = ParamikoShell(PoolLimits(suspect_s=0))
         with ThreadPoolExecutor(20) as calls:
             failed = [calls.submit(shell.run, hosts[n % len(hosts)], ["x"], timeout_s=0.3) for n in range(200)]
         assert all(isinstance(call.exception(), ToolError) for call in failed)
         shell.close()
-        assert wait_until(lambda: (our_threads(), len(our_sockets(process))) == before, limit_s=6), (
-            f"left: {our_threads() - before[0]}, sockets {len(our_sockets(process))} of {before[1]}"
+        assert wait_until(lambda: our_threads() <= threads and len(our_sockets(process)) <= sockets, limit_s=20), (
+            f"left: {our_threads() - threads}, sockets {len(our_sockets(process))} of {sockets}"
         )
 
 
