@@ -254,3 +254,10 @@ def test_a_key_that_cannot_be_read_or_made_is_explained(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be"):
         audit.load_or_create_key(tmp_path / "file" / "audit.key", has_records=False)
+
+
+def test_a_key_from_the_environment_is_read_like_one_from_a_file():
+    assert audit.parse_key("ab" * 32 + "\n", "store.audit_key") == bytes.fromhex("ab" * 32)
+    for text in ("", "ab", "xy" * 32, "ab" * 33):
+        with pytest.raises(ConfigError, match=r"store\.audit_key is damaged"):
+            audit.parse_key(text, "store.audit_key")

@@ -1,0 +1,45 @@
+"""What the model is shown of the shipped tools: a docstring is a prompt, so a change of it is seen in review."""
+
+import json
+from pathlib import Path
+
+from opsbot.discovery import SHIPPED_TOOLS, load_tools
+from opsbot.domain import Host
+from opsbot.inventory import Inventory
+from opsbot.prompts import system_prompt
+
+SNAPSHOT = Path(__file__).with_name("shipped_tools.json")
+# Operations text takes 3.33 characters a token on average (o200k), and a first request may take 1,500 tokens.
+CHARS_PER_TOKEN = 3.33
+TOKENS_MAX = 1500
+
+
+def shown() -> list[dict[str, object]]:
+    specs = load_tools([SHIPPED_TOOLS]).specs()
+    return [{"name": spec.name, "description": spec.description, "parameters": dict(spec.schema)} for spec in specs]
+
+
+def test_the_model_sees_what_was_reviewed():
+    """To accept a change: `python -m tests.unit.test_shipped_tools`."""
+    assert shown() == json.loads(SNAPSHOT.read_text())
+
+
+def test_no_description_names_a_host_or_service_that_could_be_real():
+    said = json.dumps(shown()).lower()
+    for name in ("nginx", "redis", "postgres", "web-1", "web1", "db-1", "db1", "example.com", "localhost"):
+        assert name not in said
+
+
+def test_the_first_request_stays_small():
+    inventory = Inventory({"alpha": Host("alpha", units=("one.service",))}, {})
+    request = system_prompt(inventory) + json.dumps(shown())
+    assert len(request) / CHARS_PER_TOKEN < TOKENS_MAX
+
+
+def test_the_prompt_is_the_same_bytes_every_time():
+    inventory = Inventory({"alpha": Host("alpha"), "beta": Host("beta")}, {"all-of-them": ("alpha", "beta")})
+    assert system_prompt(inventory) == system_prompt(Inventory(dict(inventory.hosts), dict(inventory.groups)))
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(shown(), indent=1, ensure_ascii=False) + "\n")
