@@ -432,3 +432,43 @@ async def test_a_quick_answer_is_posted_whole_and_a_slow_one_grows(house):
     await house.quiet()
     assert house.world.chat.drafts
     assert "word by word by word" in house.seen
+
+
+# --- the desk --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_restart_that_nobody_may_approve_is_denied_and_recorded(house):
+    await house.types(ALICE, "restart nginx lab-1")
+    assert "Nobody is configured to approve" in house.whispered
+    assert house.cards() == []
+    (record,) = await house.world.store.audit.read()
+    assert (record.entry.kind, record.entry.facts["rule"]) == ("call.denied", "approvers.none:lab")
+
+
+async def test_other_open_requests_on_the_host_stand_on_the_card(house):
+    await house.types(ALICE, "restart nginx web-1")
+    first = house.approval.id
+    await house.types(ALICE, "restart brittle web-1")
+    assert ("other open requests", first) in house.approval.impacts["web-1"].facts
+
+
+async def test_an_execution_that_fell_over_before_it_began_is_begun_again_by_the_sweep(house, monkeypatch):
+    executor = house.service._parts.executor
+
+    async def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(executor, "execute", broken)
+    await approved_restart(house)
+    assert house.world.machines.restarts[NGINX] == 0
+    monkeypatch.undo()
+    await house.passes(6)
+    assert house.approval.state is ApprovalState.DONE
+    assert house.world.machines.restarts[NGINX] == 1
+
+
+async def test_a_whisper_slack_does_not_take_harms_nothing(house):
+    house.world.chat.failures.append(ChatError("Slack is down."))
+    await house.types(ALICE, "help")
+    await house.types(ALICE, "help")
+    assert "restart UNIT HOST" in house.whispered
