@@ -6,16 +6,21 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "opsbot.domain": (
+        "Chart",
         "CommandResult",
         "HealthCheck",
         "Host",
         "HostOutcome",
+        "HostVerb",
         "Impact",
         "LogLine",
         "Result",
+        "Series",
         "ServerFacts",
         "Table",
         "UnitFacts",
+        "UnitVerb",
+        "Vitals",
     ),
     "opsbot.errors": (
         "BadArguments",
@@ -27,7 +32,7 @@ _HOMES = {
         "UnknownHost",
     ),
     "opsbot.readable": ("duration_text", "percent_text", "size_text", "time_text"),
-    "opsbot.tooling": ("Context", "Unit", "tool"),
+    "opsbot.tooling": ("Container", "Context", "Unit", "tool"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

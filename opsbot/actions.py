@@ -1,5 +1,6 @@
 """From a call (the model's or a command's) to a validated Action on exact hosts, or a readable refusal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from opsbot.inventory import Inventory
 from opsbot.schema import parse_arguments, parse_words
 from opsbot.tooling import Tool
 from opsbot.units import canonical_unit
+
+# RestrictedNameChars of docker's daemon/names (moby 27): what `docker run --name` takes.
+_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,33 @@ class Catalogue:
 
     def _prepare(self, tool: Tool, names: Sequence[str], arguments: Mapping[str, Json]) -> Prepared:
         hosts = self.inventory.resolve(names) if tool.takes_host else ()
+        _check_actions(tool, hosts)
         checked = dict(arguments)
         for parameter in tool.parameters:
             value = checked.get(parameter.name)
             if parameter.is_unit and isinstance(value, str):
                 checked[parameter.name] = _unit(tool, value, hosts)
+            elif parameter.is_container and isinstance(value, str):
+                _check_container(tool, value, hosts)
         return Prepared(tool, Action(tool.name, checked, tuple(host.name for host in hosts)), hosts)
+
+
+def _check_actions(tool: Tool, hosts: Sequence[Host]) -> None:
+    """Refuse what a host's inventory entry does not list among its actions."""
+    refusing = [host for host in hosts if tool.needs and tool.needs not in host.actions]
+    if refusing:
+        listed = "; ".join(f"{host.name} allows {', '.join(host.actions) or 'nothing'}" for host in refusing[:5])
+        raise BadArguments(f"{tool.needs} may not be done there: {listed}. `actions` in the inventory lists what may.")
+
+
+def _check_container(tool: Tool, name: str, hosts: Sequence[Host]) -> None:
+    """Check a container's name by docker's grammar; for a writing tool, also the hosts' allow-lists."""
+    if not _CONTAINER.fullmatch(name):
+        raise BadArguments(f"{name[:80]!a} is not a container's name: letters, digits, and _ . - after the first.")
+    refusing = [host for host in hosts if tool.risk is not Risk.READ and name not in host.containers]
+    if refusing:
+        listed = "; ".join(f"{host.name} allows {', '.join(host.containers) or 'none'}" for host in refusing[:5])
+        raise BadArguments(f"{name} may not be touched there: {listed}. `containers` in the inventory lists what may.")
 
 
 def _unit(tool: Tool, name: str, hosts: Sequence[Host]) -> str:

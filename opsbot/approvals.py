@@ -239,6 +239,9 @@ def _host_record(host: Host) -> Json:
         str(host.service_manager),
         [*host.service_command],
         host.sudo,
+        [*sorted(host.actions)],
+        [*sorted(host.containers)],
+        host.jump,
     ]
 
 

@@ -296,6 +296,13 @@ def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) 
         service_manager=manager,
         service_command=entry.service_command,
         sudo=entry.sudo,
+        tags=tuple(sorted(set(entry.tags))),
+        actions=tuple(dict.fromkeys(entry.actions)),
+        containers=entry.containers,
+        jump=entry.jump or "",
+        certificates=entry.certificates,
+        config_files=entry.config_files,
+        dns_names=entry.dns_names,
     )
 
 

@@ -14,6 +14,13 @@ OneUserId = Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
 GroupId = Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=2000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Action = Literal["restart", "start", "stop", "reload", "reset-failed", "reboot", "kill"]
+FilePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./@%+=:,-]+$", max_length=1024)]
+# A file on the host, or `host:port` of an endpoint that speaks TLS, as seen from the bot.
+Certificate = Annotated[
+    str, Field(pattern=r"^(/[A-Za-z0-9_./@%+=:,-]+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$", max_length=1024)
+]
+DnsName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
 
 
 class Section(BaseModel):
@@ -153,6 +160,11 @@ class HostDefaults(Section):
     service_manager: Literal["systemd", "supervisord"] = "systemd"
     service_command: tuple[Text, ...] = ()
     sudo: bool = True
+    actions: tuple[Action, ...] = ("restart", "start", "reload", "reset-failed")
+    jump: Name | None = None
+    certificates: tuple[Certificate, ...] = ()
+    config_files: tuple[FilePath, ...] = ()
+    dns_names: tuple[DnsName, ...] = ()
 
 
 class HostEntry(HostDefaults):
@@ -161,7 +173,9 @@ class HostEntry(HostDefaults):
     address: Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9_.:%-]*$", max_length=253)] | None = None
     host_key: Text | None = None
     groups: tuple[Name, ...] = ()
+    tags: tuple[Name, ...] = ()
     units: tuple[Text, ...] = ()
+    containers: tuple[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")], ...] = ()
     health: dict[Text, Health] = Field(default_factory=dict)
 
 

@@ -80,6 +80,27 @@ class Connection(StrEnum):
     LOCAL = "local"
 
 
+class UnitVerb(StrEnum):
+    """What can be done to a service; the words of systemctl."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    RELOAD = "reload"
+    RESET_FAILED = "reset-failed"
+
+
+class HostVerb(StrEnum):
+    """What can be done on a host beyond services and containers."""
+
+    REBOOT = "reboot"
+    KILL = "kill"
+
+
+# What may be done on a host unless its inventory entry says otherwise; what takes a service away has to be named.
+USUAL_ACTIONS = (UnitVerb.RESTART, UnitVerb.START, UnitVerb.RELOAD, UnitVerb.RESET_FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
     """A check made from the bot's machine. Exactly one of `url` (GET answers 2xx/3xx) and `tcp` (host:port accepts)."""
@@ -107,6 +128,20 @@ class Host:
     service_manager: ServiceManager = ServiceManager.SYSTEMD
     service_command: tuple[str, ...] = ()
     sudo: bool = True
+    # Free words to select hosts by (`tag:WORD`); they decide nothing.
+    tags: tuple[str, ...] = ()
+    # What may be done here at all, with approval: members of UnitVerb and HostVerb. Units come from `units`.
+    actions: tuple[str, ...] = USUAL_ACTIONS
+    # Containers that may be restarted, by exact name.
+    containers: tuple[str, ...] = ()
+    # The host of the inventory through which this one is reached, or "".
+    jump: str = ""
+    # What certificate_expiry looks at: absolute paths on the host, and `host:port` of TLS endpoints seen from the bot.
+    certificates: tuple[str, ...] = ()
+    # Files whose checksums compare_hosts and whats_changed look at; absolute paths.
+    config_files: tuple[str, ...] = ()
+    # Names dns_check may look up, from the host.
+    dns_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +194,30 @@ class ServerFacts:
     uptime_s: float
     boot_id: str
     failed_units: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The part of a machine's state that is read without starting a process on it. None means "unknown"."""
+
+    load: tuple[float, float, float]
+    cpu_percent: float | None
+    memory_total_bytes: int
+    memory_available_bytes: int
+    swap_total_bytes: int
+    swap_used_bytes: int
+    uptime_s: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of one host at one time. `metric` is a stable name with its unit: `memory_used_percent`."""
+
+    host: str
+    metric: str
+    at: datetime
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,6 +540,23 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart; points are (aware UTC, value), oldest first."""
+
+    name: str
+    points: tuple[tuple[datetime, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of figures over time. `unit`: percent, bytes, seconds or "" (a plain number)."""
+
+    title: str
+    unit: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Markdown of the model's, or plain words of opsbot's own (then `trusted`). Never a card's facts."""
 
@@ -491,12 +567,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answer to a command, by code: a sentence, tables, preformatted blocks, and errors per host."""
+    """The answer to a command, by code: a sentence, tables, preformatted blocks, errors per host, and charts."""
 
     text: str
     tables: tuple[Table, ...] = ()
     blocks: tuple[tuple[str, str], ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
+    charts: tuple[Chart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

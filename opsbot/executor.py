@@ -27,7 +27,7 @@ from opsbot.errors import (
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Store
 from opsbot.redact import Redactor
-from opsbot.tooling import Context, Tool, Unit
+from opsbot.tooling import Container, Context, Tool, Unit
 
 log = structlog.get_logger(__name__)
 
@@ -48,12 +48,13 @@ class FanOut:
 
     results: Mapping[str, Any]
     errors: Mapping[str, str]
+    combined: object = None
 
     def as_json(self) -> str:
         """The answer for the model; a host-less tool's result stands alone."""
         if set(self.results) == {""}:
             return json.dumps(self.results[""], ensure_ascii=False, default=str)
-        content: dict[str, Any] = {"results": dict(self.results)}
+        content: dict[str, Any] = {"results": dict(self.results)} if self.combined is None else {"all": self.combined}
         if self.errors:
             content["errors"] = dict(self.errors)
         return json.dumps(content, ensure_ascii=False, default=str)
@@ -120,10 +121,10 @@ class Executor:
             )
         )
         pairs = list(zip((host.name for host in prepared.hosts), outcomes, strict=True))
-        return FanOut(
-            {name: outcome for name, outcome in pairs if not isinstance(outcome, OpsbotError)},
-            {name: str(outcome) for name, outcome in pairs if isinstance(outcome, OpsbotError)},
-        )
+        results = {name: outcome for name, outcome in pairs if not isinstance(outcome, OpsbotError)}
+        errors = {name: str(outcome) for name, outcome in pairs if isinstance(outcome, OpsbotError)}
+        combined = tool.combine(results) if tool.combine and results else None
+        return FanOut(results, errors, combined)
 
     async def impacts(self, prepared: Prepared) -> dict[str, Impact]:
         """Collect what an action would hit, on every host.
@@ -177,9 +178,11 @@ class Executor:
         return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=self._surroundings.sleep)
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        units = {parameter.name for parameter in tool.parameters if parameter.is_unit}
+        kinds: dict[str, type[str]] = {parameter.name: Unit for parameter in tool.parameters if parameter.is_unit}
+        kinds |= {parameter.name: Container for parameter in tool.parameters if parameter.is_container}
         return {
-            name: Unit(value) if name in units and value is not None else value for name, value in arguments.items()
+            name: kinds[name](value) if name in kinds and value is not None else value
+            for name, value in arguments.items()
         }
 
     # --- actions -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from opsbot.domain import (
     ServerFacts,
     ToolCall,
     UnitFacts,
+    UnitVerb,
     Usage,
 )
 
@@ -213,8 +214,12 @@ class Services(Protocol):
         """Read the newest `lines` (1 to 500) log lines, oldest first; `since` as journalctl takes it."""
         ...
 
-    def restart(self, unit: str, *, timeout_s: float) -> CommandResult:
-        """Restart a unit, once. A non-zero exit status is returned, not raised."""
+    def act(self, verb: UnitVerb, unit: str, *, timeout_s: float) -> CommandResult:
+        """Do this to a unit, once. A non-zero exit status is returned, not raised.
+
+        Raises:
+            BadArguments: this service manager does not know the verb; nothing was run.
+        """
         ...
 
     def connections(self, unit: UnitFacts, *, timeout_s: float) -> str:

@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from opsbot.domain import Json
 from opsbot.errors import BadArguments, ToolDefinitionError
 from opsbot.ports import ToolSpec
-from opsbot.tooling import Parameter, Tool, Unit
+from opsbot.tooling import Container, Parameter, Tool, Unit
 
 HOSTS = "hosts"
 _HOSTS_TEXT = 'Host or group names from the inventory, or "all".'
@@ -208,8 +208,8 @@ def _field(parameter: Parameter) -> FieldInfo:
 
 
 def _plain(annotation: Any) -> Any:
-    """Replace `Unit` by a bounded string, at any depth of a union, list or Annotated."""
-    if annotation is Unit:
+    """Replace `Unit` and `Container` by a bounded string, at any depth of a union, list or Annotated."""
+    if annotation in (Unit, Container):
         return _Name
     arguments, origin = get_args(annotation), get_origin(annotation)
     if not arguments or origin is Literal:

@@ -5,9 +5,22 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypedDict, Unpack, get_args, get_type_hints
 
-from opsbot.domain import CommandResult, Host, HostOutcome, Impact, LogLine, Risk, ServerFacts, Table, UnitFacts
+from opsbot.domain import (
+    Chart,
+    CommandResult,
+    Host,
+    HostOutcome,
+    HostVerb,
+    Impact,
+    LogLine,
+    Risk,
+    ServerFacts,
+    Table,
+    UnitFacts,
+    UnitVerb,
+)
 from opsbot.errors import CommandTimedOut, ToolDefinitionError
 from opsbot.ports import Machines
 
@@ -17,6 +30,12 @@ class Unit(str):
 
     For a tool with a risk above `read`, the name is also in the host's list of units that may be touched.
     """
+
+    __slots__ = ()
+
+
+class Container(str):
+    """A container's name in a tool's signature. Above risk `read`, it is in the host's list of containers."""
 
     __slots__ = ()
 
@@ -67,9 +86,9 @@ class Context:
         """Read a service's newest log lines, oldest first."""
         return self._machines.services(host).logs(unit, lines=lines, since=since, timeout_s=self.remaining_s)
 
-    def restart(self, host: Host, unit: str) -> CommandResult:
-        """Restart a service, once."""
-        return self._machines.services(host).restart(unit, timeout_s=self.remaining_s)
+    def act(self, host: Host, verb: UnitVerb, unit: str) -> CommandResult:
+        """Do this to a service, once."""
+        return self._machines.services(host).act(verb, unit, timeout_s=self.remaining_s)
 
     def connections(self, host: Host, unit: UnitFacts) -> str:
         """Say what the service listens on and who is connected, or "unknown"."""
@@ -87,6 +106,9 @@ class Context:
 ImpactFunction = Callable[..., Impact]
 VerifyFunction = Callable[..., HostOutcome]
 TableFunction = Callable[[Mapping[str, Any]], Table]
+ChartFunction = Callable[[Mapping[str, Any]], Sequence[Chart]]
+CombineFunction = Callable[[Mapping[str, Any]], object]
+AvailableFunction = Callable[..., bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +124,15 @@ class Parameter:
     @property
     def is_unit(self) -> bool:
         """Whether the annotation is `Unit`, alone or in a union."""
-        return self.annotation is Unit or Unit in get_args(self.annotation)
+        return self._is(Unit)
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the annotation is `Container`, alone or in a union."""
+        return self._is(Container)
+
+    def _is(self, kind: type[str]) -> bool:
+        return self.annotation is kind or kind in get_args(self.annotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +141,13 @@ class Tool:
 
     With a `host` parameter the core calls it once per host, in parallel, and collects results and errors.
     `impact(ctx, host, **arguments) -> Impact` and `verify(ctx, host, before: Impact, **arguments) -> HostOutcome`
-    are required for a tool that writes. `table({host: result}) -> Table` shows results to people.
+    are required for a tool that writes. `needs` is what a host's `actions` must hold for it, as `restart`.
+    `available(ctx, host, **arguments) -> bool` says whether the target serves its users now: an action on many hosts
+    never lets more of them be unavailable at once than configured.
+
+    `table({host: result}) -> Table` and `charts({host: result})` show results to people; `combine({host: result})`
+    makes one answer for the model of them, for a tool whose point is the comparison. A `deferred` tool is named to the
+    model and described only when it asks (`describe_tools`), because every description is paid for in every request.
     """
 
     name: str
@@ -124,55 +160,64 @@ class Tool:
     impact: ImpactFunction | None = None
     verify: VerifyFunction | None = None
     table: TableFunction | None = None
+    charts: ChartFunction | None = None
+    combine: CombineFunction | None = None
+    available: AvailableFunction | None = None
+    needs: str = ""
+    deferred: bool = False
     source_file: str = ""
     source_line: int = 0
     sha256: str = field(default="", compare=False)
 
 
-def tool(
-    *,
-    risk: str,
-    timeout_s: float = 20.0,
-    impact: ImpactFunction | None = None,
-    verify: VerifyFunction | None = None,
-    table: TableFunction | None = None,
-) -> Callable[[Callable[..., object]], Tool]:
+class Extras(TypedDict, total=False):
+    """The optional words of `@tool`; see `Tool`."""
+
+    impact: ImpactFunction | None
+    verify: VerifyFunction | None
+    table: TableFunction | None
+    charts: ChartFunction | None
+    combine: CombineFunction | None
+    available: AvailableFunction | None
+    needs: str
+    deferred: bool
+
+
+def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Callable[[Callable[..., object]], Tool]:
     """Turn a typed, documented function into a Tool.
 
     Args:
         risk: `read`, `change` (one approval by default) or `danger`.
         timeout_s: Total seconds one call on one host may take, 1 to 600.
-        impact: Collects what the action would hit; required unless risk is `read`.
-        verify: Judges from the host what the action did; required unless risk is `read`.
-        table: Shows `{host: result}` to people.
+        extras: As `Tool` says: `impact` and `verify` are required unless risk is `read`; `available`, `needs`, `table`,
+            `charts`, `combine` and `deferred` where they fit.
 
     Raises:
         ToolDefinitionError: naming file, line and remedy.
     """
 
     def decorate(function: Callable[..., object]) -> Tool:
-        return _build(function, risk=risk, timeout_s=timeout_s, impact=impact, verify=verify, table=table)
+        return _build(function, risk, timeout_s, extras)
 
     return decorate
 
 
-def _build(
-    function: Callable[..., object],
-    *,
-    risk: str,
-    timeout_s: float,
-    impact: ImpactFunction | None,
-    verify: VerifyFunction | None,
-    table: TableFunction | None,
-) -> Tool:
+def _build(function: Callable[..., object], risk: str, timeout_s: float, extras: Extras) -> Tool:
     code = function.__code__
     where = f"{code.co_filename}:{code.co_firstlineno}: tool {function.__name__}"
     if risk not in tuple(Risk):
         raise ToolDefinitionError(f"{where}: risk is {risk!r}; use one of read, change, danger.")
     if not 1 <= timeout_s <= 600:
         raise ToolDefinitionError(f"{where}: timeout_s is {timeout_s}; use 1 to 600 seconds.")
-    if risk != Risk.READ and (impact is None or verify is None):
+    unknown = set(extras) - set(Extras.__annotations__)
+    if unknown:
+        raise ToolDefinitionError(f"{where}: @tool has no {', '.join(sorted(unknown))}; see docs/tools.md.")
+    if risk != Risk.READ and (extras.get("impact") is None or extras.get("verify") is None):
         raise ToolDefinitionError(f"{where}: a tool with risk {risk!r} needs impact= and verify= functions.")
+    needs = extras.get("needs", "")
+    if needs and needs not in (*UnitVerb, *HostVerb):
+        known = ", ".join((*UnitVerb, *HostVerb))
+        raise ToolDefinitionError(f"{where}: needs is {needs!r}; use one of {known}.")
     summary, described = _docstring(function, where)
     parameters, takes_host = _parameters(function, described, where)
     if risk != Risk.READ and not takes_host:
@@ -185,9 +230,7 @@ def _build(
         function=function,
         parameters=parameters,
         takes_host=takes_host,
-        impact=impact,
-        verify=verify,
-        table=table,
+        **extras,
         source_file=code.co_filename,
         source_line=code.co_firstlineno,
         sha256=_file_sha256(code.co_filename),

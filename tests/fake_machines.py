@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from opsbot.domain import CommandResult, Disk, Host, LogLine, ServerFacts, ServiceManager, UnitFacts
+from opsbot.domain import CommandResult, Disk, Host, LogLine, ServerFacts, ServiceManager, UnitFacts, UnitVerb
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
 from opsbot.ports import Machines, Services
 from opsbot.units import canonical_unit
@@ -182,8 +182,8 @@ class FakeServices(Services):
         texts = known.log[-lines:] if known else []
         return tuple(LogLine(START + timedelta(seconds=n), text, unit, 6) for n, text in enumerate(texts))
 
-    def restart(self, unit: str, *, timeout_s: float) -> CommandResult:
-        argv = ("restart", unit)
+    def act(self, verb: UnitVerb, unit: str, *, timeout_s: float) -> CommandResult:
+        argv = (str(verb), unit)
         self._machines.reach(self._host, argv, timeout_s)
         self._machines.pass_gate(self._host, timeout_s)
         fault = self._machines.fault_of(self._host.name)

@@ -18,6 +18,7 @@ from opsbot import (
     ToolError,
     Unit,
     UnitFacts,
+    UnitVerb,
     duration_text,
     time_text,
     tool,
@@ -276,7 +277,12 @@ def _changes(before: Impact, now: UnitFacts) -> tuple[tuple[str, str], ...]:
 # --- the action ------------------------------------------------------------------------------------------------------
 
 
-@tool(risk="change", timeout_s=90, impact=impact, verify=verify)
+def available(ctx: Context, host: Host, unit: Unit) -> bool:
+    """Whether the service runs, and is healthy as far as a check is configured."""
+    return ctx.show(host, unit).active and not ctx.healthy(host, unit)
+
+
+@tool(risk="change", timeout_s=90, impact=impact, verify=verify, available=available, needs="restart")
 def restart_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Propose to restart one service on the given servers; nothing happens until a person has approved it.
 
@@ -287,7 +293,7 @@ def restart_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """
     before = ctx.show(host, unit)
     _refuse(host, before)
-    sent = ctx.restart(host, unit)
+    sent = ctx.act(host, UnitVerb.RESTART, unit)
     _check_allowed(host, unit, sent)
     return {
         "unit": unit,

@@ -7,7 +7,7 @@ import pytest
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.services.supervisord import SupervisordServices
-from opsbot.domain import Connection, Host
+from opsbot.domain import Connection, Host, UnitVerb
 from opsbot.errors import CommandTimedOut, ToolError
 from opsbot.ports import Services
 from tests.fake_machines import FakeMachines, FakeUnit
@@ -103,7 +103,7 @@ def test_the_listing_names_what_runs(rig):
 
 def test_a_restart_is_another_run(rig):
     before = rig.services.show(rig.web, timeout_s=TIMEOUT_S)
-    result = rig.services.restart(rig.web, timeout_s=TIMEOUT_S)
+    result = rig.services.act(UnitVerb.RESTART, rig.web, timeout_s=TIMEOUT_S)
     after = rig.services.show(rig.web, timeout_s=TIMEOUT_S)
     assert result.exit_status == 0
     assert after.active
@@ -113,14 +113,14 @@ def test_a_restart_is_another_run(rig):
 
 def test_a_failing_restart_is_a_status_and_a_failed_unit_with_a_log(rig):
     rig.break_brittle()
-    result = rig.services.restart(rig.brittle, timeout_s=TIMEOUT_S)
+    result = rig.services.act(UnitVerb.RESTART, rig.brittle, timeout_s=TIMEOUT_S)
     assert result.exit_status != 0
     assert rig.services.show(rig.brittle, timeout_s=TIMEOUT_S).active_state == "failed"
     assert any("config error: line 7" in line.text for line in _logs(rig, rig.brittle))
 
 
 def test_restarting_a_missing_service_is_a_status_not_an_exception(rig):
-    assert rig.services.restart(rig.missing, timeout_s=TIMEOUT_S).exit_status != 0
+    assert rig.services.act(UnitVerb.RESTART, rig.missing, timeout_s=TIMEOUT_S).exit_status != 0
 
 
 def test_logs_are_bounded_by_lines(rig):
@@ -141,7 +141,7 @@ def test_a_manager_out_of_reach_is_an_error_in_every_call(rig):
         lambda: rig.out_of_reach.show("x", timeout_s=5),
         lambda: rig.out_of_reach.units(timeout_s=5),
         lambda: rig.out_of_reach.logs("x", lines=1, timeout_s=5),
-        lambda: rig.out_of_reach.restart("x", timeout_s=5),
+        lambda: rig.out_of_reach.act(UnitVerb.RESTART, "x", timeout_s=5),
     ]
     for call in calls:
         with pytest.raises(ToolError):

@@ -10,7 +10,7 @@ from opsbot_tools.restart_service import impact, restart_service, verify
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.services.supervisord import SupervisordServices, parse_process, parse_status
-from opsbot.domain import Connection, Host, Result, ServiceManager
+from opsbot.domain import Connection, Host, Result, ServiceManager, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
 from opsbot.tooling import Context, Unit
 from tests.fake_shell import FakeShell
@@ -42,13 +42,13 @@ def test_a_name_that_means_several_processes_is_refused(services, name):
 
 
 def test_one_process_of_a_group_is_restarted_alone(services):
-    assert services.restart("pair:pair_0", timeout_s=TIMEOUT_S).exit_status == 0
+    assert services.act(UnitVerb.RESTART, "pair:pair_0", timeout_s=TIMEOUT_S).exit_status == 0
     assert services.show("pair:pair_0", timeout_s=TIMEOUT_S).active
     assert not services.show("pair:pair_1", timeout_s=TIMEOUT_S).active
 
 
 def test_a_spawn_error_is_a_failure_though_the_stop_went_well(services):
-    result = services.restart("broken", timeout_s=TIMEOUT_S)
+    result = services.act(UnitVerb.RESTART, "broken", timeout_s=TIMEOUT_S)
     assert result.exit_status != 0
     facts = services.show("broken", timeout_s=TIMEOUT_S)
     assert (facts.active_state, facts.result) == ("failed", "Exited too quickly (process log may have details)")
@@ -57,7 +57,7 @@ def test_a_spawn_error_is_a_failure_though_the_stop_went_well(services):
 @pytest.mark.parametrize("said", ["x: ERROR (spawn error)\n", "x: stopped\nx: ERROR (abnormal termination)\n", ""])
 def test_a_status_of_zero_does_not_hide_an_error(said):
     shell = FakeShell().on("supervisorctl", "restart", "x", stdout=said)
-    assert SupervisordServices(Host("h"), shell).restart("x", timeout_s=5).exit_status == 1
+    assert SupervisordServices(Host("h"), shell).act(UnitVerb.RESTART, "x", timeout_s=5).exit_status == 1
 
 
 def test_time_bounds_on_logs_are_refused_since_lines_carry_no_times(services):

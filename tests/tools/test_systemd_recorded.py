@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from opsbot.adapters.services.systemd import SystemdServices, parse_journal, parse_show
-from opsbot.domain import Host
+from opsbot.domain import Host, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
 from tests.recordings import ReplayShell
 
@@ -116,7 +116,7 @@ def test_connections_are_those_of_the_units_own_control_group(services):
 
 
 def test_a_restart_is_one_exact_command_line(services):
-    result = services.restart("brittle.service", timeout_s=5)
+    result = services.act(UnitVerb.RESTART, "brittle.service", timeout_s=5)
     expected = ("sudo", "-n", "/usr/bin/systemctl", "--no-pager", "restart", "--", "brittle.service")
     assert result.argv == expected
     assert result.exit_status == 1

@@ -146,14 +146,14 @@ def test_a_host_that_goes_away_after_the_restart_does_not_look_unreached():
     class Going(FakeMachines):
         def services(self, host):
             services = super().services(host)
-            restart = services.restart
+            act = services.act
 
-            def restart_and_go(unit, *, timeout_s):
-                result = restart(unit, timeout_s=timeout_s)
+            def act_and_go(verb, unit, *, timeout_s):
+                result = act(verb, unit, timeout_s=timeout_s)
                 self.fault("web-1", "down")
                 return result
 
-            services.restart = restart_and_go
+            services.act = act_and_go
             return services
 
     machines.__class__ = Going

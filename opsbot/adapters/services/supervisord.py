@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_inodes
-from opsbot.domain import CommandResult, Host, LogLine, UnitFacts
+from opsbot.domain import CommandResult, Host, LogLine, UnitFacts, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
 from opsbot.ports import Services, Shell
 
@@ -62,6 +62,10 @@ class Process:
     threads: int | None
 
 
+# What supervisorctl says last when it did what it was told (supervisorctl.py of supervisor 4.3).
+_LAST_WORDS = {UnitVerb.START: "started", UnitVerb.STOP: "stopped", UnitVerb.RESTART: "started"}
+
+
 class SupervisordServices(Services):
     """The supervisord of one host; `host.service_command` is the supervisorctl to call, with its options."""
 
@@ -102,11 +106,15 @@ class SupervisordServices(Services):
         of_out = min(len(out), count - of_err)
         return tuple([*out[len(out) - of_out :], *err[len(err) - of_err :]])
 
-    def restart(self, unit: str, *, timeout_s: float) -> CommandResult:
-        """supervisorctl stops, then starts; its status can be 0 after an error, so its words decide."""
-        result = self._control("restart", _one(unit), timeout_s=timeout_s)
-        started = re.search(rf"^(?:{re.escape(unit)}|\S+:{re.escape(unit)}): started$", result.stdout, re.MULTILINE)
-        if started:
+    def act(self, verb: UnitVerb, unit: str, *, timeout_s: float) -> CommandResult:
+        """To restart, supervisorctl stops, then starts; its status can be 0 after an error, so its words decide."""
+        if verb not in _LAST_WORDS:
+            raise BadArguments(
+                f"{self._host.name}: supervisord cannot {verb} a program; it knows start, stop, restart."
+            )
+        result = self._control(str(verb), _one(unit), timeout_s=timeout_s)
+        said = rf"^(?:{re.escape(unit)}|\S+:{re.escape(unit)}): {_LAST_WORDS[verb]}$"
+        if re.search(said, result.stdout, re.MULTILINE):
             return replace(result, exit_status=0)
         return replace(result, exit_status=result.exit_status or 1)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_cgroup
-from opsbot.domain import CommandResult, Host, LogLine, UnitFacts
+from opsbot.domain import CommandResult, Host, LogLine, UnitFacts, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
 from opsbot.ports import Services, Shell
 
@@ -73,10 +73,10 @@ class SystemdServices(Services):
             self._check_access(timeout_s)
         return tuple(reversed(parse_journal(result.stdout)))
 
-    def restart(self, unit: str, *, timeout_s: float) -> CommandResult:
+    def act(self, verb: UnitVerb, unit: str, *, timeout_s: float) -> CommandResult:
         """The same words stand in the host's sudoers rule: any other order of arguments is refused by it."""
         sudo = ("sudo", "-n") if self._host.sudo else ()
-        argv = (*sudo, SYSTEMCTL, "--no-pager", "restart", "--", unit)
+        argv = (*sudo, SYSTEMCTL, "--no-pager", str(verb), "--", unit)
         return self._shell.run(self._host, argv, timeout_s=timeout_s)
 
     def connections(self, unit: UnitFacts, *, timeout_s: float) -> str:
