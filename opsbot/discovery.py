@@ -8,14 +8,14 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from opsbot.domain import Risk
+from opsbot.domain import Json, Risk
 from opsbot.errors import BadArguments, ToolDefinitionError
 from opsbot.ports import ToolSpec
 from opsbot.schema import spec_of
@@ -23,6 +23,8 @@ from opsbot.tooling import Tool
 
 # The tools that ship with opsbot: a package of its own, found by name and never imported by a statement.
 SHIPPED_TOOLS = "opsbot_tools"
+# A call of this name is answered by the turn loop itself; no tool file may take it.
+DESCRIBE_TOOLS = "describe_tools"
 # What model APIs accept as a function name: https://platform.openai.com/docs/api-reference/responses (2026-11).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _RISKS = tuple(Risk)
@@ -69,8 +71,39 @@ class Registry:
         raise BadArguments(f"There is no tool {name[:64]!a}.{hint} The tools are: {', '.join(self.names)}.")
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """Return what the model sees, in a stable order."""
+        """Return every tool's schema, in a stable order."""
         return self._specs
+
+    def shown(self, asked_for: Collection[str]) -> tuple[ToolSpec, ...]:
+        """Return what the model is shown: the tools that are not deferred, `describe_tools`, what it asked for before.
+
+        The first two are the same bytes in every request; what was asked for follows, in the order it was asked.
+        """
+        deferred = {tool.name: spec for tool, spec in self._pairs() if tool.deferred}
+        usual = tuple(spec for tool, spec in self._pairs() if not tool.deferred)
+        asked = tuple(deferred[name] for name in dict.fromkeys(asked_for) if name in deferred)
+        return (*usual, _describe_spec(deferred.values()), *asked) if deferred else usual
+
+    def deferred(self) -> tuple[ToolSpec, ...]:
+        """Return the tools that the model is shown only when it asks."""
+        return tuple(spec for tool, spec in self._pairs() if tool.deferred)
+
+    def _pairs(self) -> Iterable[tuple[Tool, ToolSpec]]:
+        return zip(self.tools, self._specs, strict=True)
+
+
+def _describe_spec(deferred: Iterable[ToolSpec]) -> ToolSpec:
+    """Name the deferred tools in few tokens."""
+    names = ", ".join(spec.name for spec in deferred)
+    schema: dict[str, Json] = {
+        "type": "object",
+        "properties": {
+            "names": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "Tool names."}
+        },
+        "required": ["names"],
+        "additionalProperties": False,
+    }
+    return ToolSpec(DESCRIBE_TOOLS, f"Make more tools callable. There are also: {names}.", schema)
 
 
 def load_tools(folders: Sequence[Path | str], *, risks: Mapping[str, Risk] | None = None) -> Registry:
@@ -192,6 +225,8 @@ def _name_faults(tools: Sequence[Tool]) -> Iterable[str]:
     for tool in tools:
         if not _NAME.fullmatch(tool.name):
             yield f"{_where(tool)}: {tool.name[:80]!a} is no tool name; use a-z, 0-9 and _, at most 64 characters."
+        elif tool.name == DESCRIBE_TOOLS:
+            yield f"{_where(tool)}: {tool.name!r} is opsbot's own; choose another name."
     for first, second in pairwise(tools):
         if first.name == second.name:
             yield f"{_where(second)}: tool {second.name!r} is there already, at {_where(first)}; rename one of them."

@@ -44,7 +44,10 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One question to the model. `prefix_key` is stable per workspace and prompt (cache), `asker` an opaque hash."""
+    """One question to the model. `prefix_key` is stable per workspace and prompt (cache), `asker` an opaque hash.
+
+    `deferred` are tools it may call as well, but has not asked to be shown: for models that pay nothing for reading.
+    """
 
     system: str
     messages: tuple[Message, ...]
@@ -52,6 +55,7 @@ class ModelRequest:
     max_output_tokens: int = 2000
     prefix_key: str = ""
     asker: str = ""
+    deferred: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import structlog
 
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import result_for_model
+from opsbot.discovery import DESCRIBE_TOOLS
 from opsbot.domain import (
     Actor,
     Answered,
@@ -29,7 +30,7 @@ from opsbot.domain import (
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
+from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
 from opsbot.executor import Executor
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
@@ -187,6 +188,8 @@ class TurnLoop:
 
     async def _run(self, conversation: Conversation, call: ToolCall, watcher: Watcher) -> ToolResult | Approval:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
+        if call.tool == DESCRIBE_TOOLS:
+            return ToolResult(call.call_id, self._described(call))
         prepared = self.catalogue.from_call(call)
         asker = last_asker(conversation)
         decision = decide(self.rules, asker, prepared.tool.risk, prepared.hosts)
@@ -203,6 +206,14 @@ class TurnLoop:
                 fan_out = await self.executor.read(prepared)
                 text = _capped(fan_out.as_json())
                 return self._redacted(ToolResult(call.call_id, text, failed=not fan_out.results))
+
+    def _described(self, call: ToolCall) -> str:
+        """Say in a line each what the tools do that were asked for; the next request holds their schemas."""
+        names = _names_in(call)
+        if not names:
+            raise BadArguments('Name the tools, as in {"names": ["disk_usage"]}.')
+        tools = [self.catalogue.registry.get(name) for name in names]
+        return json.dumps({tool.name: tool.description.splitlines()[0] for tool in tools}, ensure_ascii=False)
 
     async def _audit_denial(self, conversation: Conversation, asker: Actor, prepared: Prepared, rule: str) -> None:
         facts: dict[str, Json] = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
@@ -234,10 +245,11 @@ class TurnLoop:
         request = ModelRequest(
             system=self.system_prompt,
             messages=messages,
-            tools=self.catalogue.registry.specs(),
+            tools=self.catalogue.registry.shown(asked_for(conversation)),
             max_output_tokens=self.limits.max_output_tokens,
             prefix_key=f"opsbot-{conversation.place.team_id}",
             asker=last_asker(conversation).key,
+            deferred=self.catalogue.registry.deferred(),
         )
         spent.rounds += 1
         text, calls, usage, done = "", [], Usage(), None
@@ -296,6 +308,21 @@ def newer_half(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     cuts = [n for n, message in enumerate(messages) if isinstance(message, UserMessage) and n]
     fitting = [n for n in cuts if sum(sizes[n:]) <= sum(sizes) / 2]
     return messages[fitting[0] if fitting else cuts[-1] if cuts else 0 :]
+
+
+def asked_for(conversation: Conversation) -> tuple[str, ...]:
+    """Names of the deferred tools that the model asked to be shown, or has used, in the order of asking."""
+    calls = (call for m in conversation.messages if isinstance(m, AssistantMessage) for call in m.calls)
+    return tuple(name for call in calls for name in (_names_in(call) if call.tool == DESCRIBE_TOOLS else (call.tool,)))
+
+
+def _names_in(call: ToolCall) -> tuple[str, ...]:
+    """Read the names of a `describe_tools` call; none of an unreadable one."""
+    try:
+        names = json.loads(call.arguments)["names"]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def last_asker(conversation: Conversation) -> Actor:

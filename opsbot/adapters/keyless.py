@@ -102,7 +102,7 @@ class KeylessModel:
             calls = {c.call_id: c.tool for m in request.messages if isinstance(m, AssistantMessage) for c in m.calls}
             return summary(results, calls)
         names = Names(self._hosts(), self._groups())
-        tools = {spec.name: spec for spec in request.tools}
+        tools = {spec.name: spec for spec in (*request.tools, *request.deferred)}
         text = _last_words(request.messages)
         if (asked := _asked_about(request.messages)) and only_names(text, names):
             text = f"{asked} {text}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from socket import create_connection
 
 import pytest
@@ -35,7 +36,7 @@ def services(supervisor) -> SupervisordServices:
 @pytest.mark.parametrize("name", ["all", "pair:"])
 def test_a_name_that_means_several_processes_is_refused(services, name):
     before = services.show("web", timeout_s=TIMEOUT_S)
-    for call in (services.restart, services.show):
+    for call in (partial(services.act, UnitVerb.RESTART), services.show):
         with pytest.raises(BadArguments, match="several"):
             call(name, timeout_s=TIMEOUT_S)
     assert services.show("web", timeout_s=TIMEOUT_S).invocation_id == before.invocation_id

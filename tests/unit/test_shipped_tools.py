@@ -6,6 +6,7 @@ from pathlib import Path
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import Host
 from opsbot.inventory import Inventory
+from opsbot.ports import ToolSpec
 from opsbot.prompts import system_prompt
 
 SNAPSHOT = Path(__file__).with_name("shipped_tools.json")
@@ -15,8 +16,13 @@ TOKENS_MAX = 1500
 
 
 def shown() -> list[dict[str, object]]:
-    specs = load_tools([SHIPPED_TOOLS]).specs()
-    return [{"name": spec.name, "description": spec.description, "parameters": dict(spec.schema)} for spec in specs]
+    """Every shipped tool, those first that a first request holds."""
+    registry = load_tools([SHIPPED_TOOLS])
+    return [_json(spec) for spec in (*registry.shown(()), *registry.deferred())]
+
+
+def _json(spec: ToolSpec) -> dict[str, object]:
+    return {"name": spec.name, "description": spec.description, "parameters": dict(spec.schema)}
 
 
 def test_the_model_sees_what_was_reviewed():
@@ -32,7 +38,8 @@ def test_no_description_names_a_host_or_service_that_could_be_real():
 
 def test_the_first_request_stays_small():
     inventory = Inventory({"alpha": Host("alpha", units=("one.service",))}, {})
-    request = system_prompt(inventory) + json.dumps(shown())
+    first = [_json(spec) for spec in load_tools([SHIPPED_TOOLS]).shown(())]
+    request = system_prompt(inventory) + json.dumps(first)
     assert len(request) / CHARS_PER_TOKEN < TOKENS_MAX
 
 
