@@ -1,7 +1,7 @@
 """A fleet of real hosts for tests marked `fleet`: booted once a session, faults healed after each test.
 
 Skips, with the reason, where no fleet can run; fails instead when FLEET_REQUIRED=1 (set it in CI, else a CI that lost a
-tool goes green with nothing tested). FLEET_N: how many hosts (3). FLEET_KEEP=1: leave them running.
+tool goes green with nothing tested). FLEET_N: how many hosts (3), or words of `fleet up`: "8 --newer 2". FLEET_KEEP=1: leave them running.
 """
 
 import json
@@ -53,7 +53,7 @@ def fleet() -> Iterator[FleetInventory]:
         refuse = pytest.fail if os.environ.get("FLEET_REQUIRED") == "1" else pytest.skip
         refuse("no fleet here: " + check.stdout.strip().replace("\n", "; "))
     try:
-        subprocess.run([FLEET, "up", os.environ.get("FLEET_N", "3")], check=True, timeout=BOOT_TIMEOUT_S)
+        subprocess.run([FLEET, "up", *os.environ.get("FLEET_N", "3").split()], check=True, timeout=BOOT_TIMEOUT_S)
         yield json.loads(subprocess.check_output([FLEET, "inventory"]))
     finally:
         if os.environ.get("FLEET_KEEP") != "1":
