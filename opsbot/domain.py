@@ -541,7 +541,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart; points are (aware UTC, value), oldest first."""
+    """One line of a chart; points are (aware UTC, finite value), oldest first."""
 
     name: str
     points: tuple[tuple[datetime, float], ...]

@@ -21,6 +21,9 @@ json_values = st.recursive(
     max_leaves=5,
 )
 st.register_type_strategy(domain.datetime, st.datetimes(timezones=st.just(UTC)))
+finite = st.floats(allow_nan=False, allow_infinity=False)
+points = st.lists(st.tuples(st.datetimes(timezones=st.just(UTC)), finite), max_size=3).map(tuple)
+st.register_type_strategy(domain.Series, st.builds(domain.Series, name=st.text(), points=points))
 st.register_type_strategy(
     Action,
     st.builds(
