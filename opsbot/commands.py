@@ -9,7 +9,8 @@ from typing import TypeAlias
 from opsbot.errors import BadArguments
 
 _MAX_LENGTH = 1000
-_LINES = re.compile(r"[0-9]{1,3}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
+_ASSIGNMENT = re.compile(r"([a-z][a-z0-9_]*)=(\S+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,12 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """Propose a restart."""
+class Propose:
+    """Ask for an approval of a writing tool's call, or do a reading tool's at once: `tool` says which."""
 
-    unit: str
+    tool: str
     hosts: tuple[str, ...]
+    arguments: tuple[tuple[str, str | int], ...] = ()
     reason: str = ""
 
 
@@ -64,7 +66,7 @@ class Help:
     """Show the commands."""
 
 
-Command: TypeAlias = Read | Restart | Ask | ListTools | ListApprovals | Explain | Reset | Help
+Command: TypeAlias = Read | Propose | Ask | ListTools | ListApprovals | Explain | Reset | Help
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,58 @@ class Usage:
     does: str
 
 
-USAGES = (
-    Usage("status HOST|GROUP|all", "load, memory, disks and failed units"),
-    Usage("services HOST|GROUP", "what runs there, failed first"),
-    Usage("service UNIT HOST|GROUP", "one service in detail"),
-    Usage("logs UNIT HOST [LINES]", "its newest log lines"),
-    Usage("restart UNIT HOST… [because REASON]", "ask for a restart; somebody else approves it"),
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the words after a command become a call: `first` names the arguments before the hosts, `last` a number
+    that may follow them.
+    """
+
+    tool: str
+    usage: Usage
+    first: tuple[str, ...] = ()
+    last: str = ""
+
+
+_READING = (
+    Form("server_status", Usage("status HOST|GROUP|all", "load, memory, disks and failed units")),
+    Form("service_status", Usage("services HOST|GROUP", "what runs there, failed first")),
+    Form("service_status", Usage("service UNIT HOST|GROUP", "one service in detail"), ("unit",)),
+    Form("service_logs", Usage("logs UNIT HOST [LINES]", "its newest log lines"), ("unit",), "lines"),
+    Form("service_dependencies", Usage("needs UNIT HOST", "what it needs, and what needs it"), ("unit",)),
+    Form("list_failed_units", Usage("failed HOST|GROUP|all", "what failed or keeps falling over, and why")),
+    Form("whats_changed", Usage("changes HOST|GROUP [HOURS]", "reboots, starts, packages, files"), last="hours"),
+    Form("compare_hosts", Usage("compare HOST|GROUP…", "what differs between these hosts")),
+    Form("disk_usage", Usage("disk HOST|GROUP", "file systems, the fullest first")),
+    Form("top_processes", Usage("top HOST|GROUP", "what uses the CPU and the memory")),
+    Form("network_ports", Usage("ports HOST|GROUP", "who listens, and how many are connected")),
+    Form("kernel_messages", Usage("kernel HOST|GROUP [HOURS]", "out of memory, disk errors, crashes"), last="hours"),
+    Form("timers_and_cron", Usage("timers HOST|GROUP", "timers and cron jobs, the overdue first")),
+    Form("package_updates", Usage("updates HOST|GROUP", "pending updates, and whether a reboot is needed")),
+    Form("certificate_expiry", Usage("certs HOST|GROUP|all", "certificates, the next to expire first")),
+    Form("http_check", Usage("http HOST|GROUP|all", "the health checks by HTTP")),
+    Form("tcp_check", Usage("tcp HOST|GROUP|all", "the health checks by TCP")),
+    Form("dns_check", Usage("dns HOST|GROUP", "whether the configured names resolve there")),
+    Form("docker_containers", Usage("containers HOST|GROUP", "containers and their state")),
+    Form(
+        "docker_logs", Usage("container NAME HOST [LINES]", "a container's newest log lines"), ("container",), "lines"
+    ),
+    Form("host_history", Usage("history METRIC HOST|GROUP [HOURS]", "a figure over time"), ("metric",), "hours"),
+)
+_WRITING = (
+    Form("restart_service", Usage("restart UNIT HOST… [because REASON]", "ask for a restart"), ("unit",)),
+    Form("start_service", Usage("start UNIT HOST… [because REASON]", "ask for a start"), ("unit",)),
+    Form("stop_service", Usage("stop UNIT HOST… [because REASON]", "ask for a stop; two people approve"), ("unit",)),
+    Form("reload_service", Usage("reload UNIT HOST… [because REASON]", "ask to reload its configuration"), ("unit",)),
+    Form("reset_failed", Usage("reset-failed UNIT HOST… [because REASON]", "ask to clear its failed state"), ("unit",)),
+    Form(
+        "restart_container",
+        Usage("restart-container NAME HOST… [because REASON]", "ask to restart a container"),
+        ("container",),
+    ),
+    Form("reboot_host", Usage("reboot HOST… [because REASON]", "ask for a reboot; two people approve")),
+)
+_OTHERS = (
+    Usage("do TOOL [HOST…] [NAME=VALUE…] [because REASON]", "any tool, with its arguments by name"),
     Usage("hosts [GROUP]", "the inventory"),
     Usage("tools", "what the bot can do"),
     Usage("approvals", "open and recent requests"),
@@ -89,6 +137,7 @@ USAGES = (
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
 )
+USAGES = (*(form.usage for form in (*_READING, *_WRITING)), *_OTHERS)
 WORDS = tuple(usage.words.split()[0] for usage in USAGES)
 
 
@@ -115,41 +164,43 @@ def _usage(word: str) -> str:
     return f"Usage: `{usage.words}` — {usage.does}."
 
 
-def _status(words: tuple[str, ...], _: str) -> Command:
-    if not words:
-        raise BadArguments(_usage("status"))
-    return Read("server_status", words)
-
-
-def _services(words: tuple[str, ...], _: str) -> Command:
-    if not words:
-        raise BadArguments(_usage("services"))
-    return Read("service_status", words)
-
-
-def _service(words: tuple[str, ...], _: str) -> Command:
-    if len(words) < 2:
-        raise BadArguments(_usage("service"))
-    return Read("service_status", words[1:], (("unit", words[0]),))
-
-
-def _logs(words: tuple[str, ...], _: str) -> Command:
+def _read(form: Form, words: tuple[str, ...]) -> Command:
     arguments: tuple[tuple[str, str | int], ...] = ()
-    if len(words) > 2 and _LINES.fullmatch(words[-1]):
-        arguments, words = (("lines", int(words[-1])),), words[:-1]
-    if len(words) < 2:
-        raise BadArguments(_usage("logs"))
-    return Read("service_logs", words[1:], (("unit", words[0]), *arguments))
+    if form.last and len(words) > len(form.first) + 1 and _NUMBER.fullmatch(words[-1]):
+        arguments, words = ((form.last, int(words[-1])),), words[:-1]
+    named, hosts = _named(form, words)
+    return Read(form.tool, hosts, (*named, *arguments))
 
 
-def _restart(words: tuple[str, ...], rest: str) -> Command:
-    named, because, reason = rest.partition(" because ")
-    if rest.endswith(" because") or (because and not reason.strip()):
-        raise BadArguments("There is no reason after `because`. " + _usage("restart"))
-    words = tuple(named.split())
-    if len(words) < 2:
-        raise BadArguments(_usage("restart"))
-    return Restart(words[0], words[1:], reason.strip())
+def _write(form: Form, rest: str) -> Command:
+    words, reason = _because(form.usage, rest)
+    named, hosts = _named(form, words)
+    return Propose(form.tool, hosts, named, reason)
+
+
+def _named(form: Form, words: tuple[str, ...]) -> tuple[tuple[tuple[str, str | int], ...], tuple[str, ...]]:
+    """Split the words into the arguments before the hosts, and the hosts."""
+    count = len(form.first)
+    if len(words) <= count:
+        raise BadArguments(_usage(form.usage.words.split()[0]))
+    return tuple(zip(form.first, words[:count], strict=True)), words[count:]
+
+
+def _because(usage: Usage, rest: str) -> tuple[tuple[str, ...], str]:
+    named, because, reason = f" {rest}".partition(" because ")
+    if f" {rest}".endswith(" because") or (because and not reason.strip()):
+        raise BadArguments(f"There is no reason after `because`. {_usage(usage.words.split()[0])}")
+    return tuple(named.split()), reason.strip()
+
+
+def _do(_: tuple[str, ...], rest: str) -> Command:
+    words, reason = _because(next(usage for usage in _OTHERS if usage.words.startswith("do ")), rest)
+    if not words:
+        raise BadArguments(_usage("do"))
+    found = [_ASSIGNMENT.fullmatch(word) for word in words[1:]]
+    arguments = tuple((match.group(1), match.group(2)) for match in found if match)
+    hosts = tuple(word for word, match in zip(words[1:], found, strict=True) if not match)
+    return Propose(words[0], hosts, arguments, reason)
 
 
 def _hosts(words: tuple[str, ...], _: str) -> Command:
@@ -176,12 +227,21 @@ def _alone(word: str, words: tuple[str, ...], command: Command) -> Command:
     return command
 
 
-_PARSERS: dict[str, Callable[[tuple[str, ...], str], Command]] = {
-    "status": _status,
-    "services": _services,
-    "service": _service,
-    "logs": _logs,
-    "restart": _restart,
+_Parser: TypeAlias = Callable[[tuple[str, ...], str], Command]
+
+
+def _reading(form: Form) -> tuple[str, _Parser]:
+    return form.usage.words.split()[0], lambda words, _: _read(form, words)
+
+
+def _writing(form: Form) -> tuple[str, _Parser]:
+    return form.usage.words.split()[0], lambda _, rest: _write(form, rest)
+
+
+_PARSERS: dict[str, _Parser] = {
+    **dict(_reading(form) for form in _READING),
+    **dict(_writing(form) for form in _WRITING),
+    "do": _do,
     "hosts": _hosts,
     "explain": _explain,
     "ask": _ask,

@@ -80,6 +80,23 @@ def parse_words(tool: Tool, words: Mapping[str, Json]) -> tuple[tuple[str, ...],
     return parse_arguments(tool, text)
 
 
+def typed_words(tool: Tool, words: Mapping[str, str]) -> dict[str, Json]:
+    """Read `name=value` words as the tool's schema wants them: numbers and booleans as such where no text fits."""
+    schema = spec_of(tool).schema.get("properties")
+    properties = schema if isinstance(schema, dict) else {}
+    return {name: _typed(value, properties.get(name)) for name, value in words.items()}
+
+
+def _typed(value: str, wanted: Json) -> Json:
+    if "string" in json.dumps(wanted):
+        return value
+    try:
+        read: Json = json.loads(value)
+    except ValueError:
+        return value  # refused by the check that follows, with the reason
+    return read
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import assert_never
 import structlog
 
 from opsbot import answers, commands
-from opsbot.actions import Catalogue
+from opsbot.actions import Catalogue, Prepared
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
@@ -28,6 +28,7 @@ from opsbot.domain import (
     MessageRef,
     Place,
     Report,
+    Risk,
     Text,
     UserMessage,
     Verdict,
@@ -37,6 +38,7 @@ from opsbot.executor import Executor
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Directory, Store
 from opsbot.redact import Redactor
+from opsbot.schema import typed_words
 
 log = structlog.get_logger(__name__)
 
@@ -202,8 +204,8 @@ class Service:
         match commands.parse(event.text):
             case commands.Read() as read:
                 await self._answer_read(event, item, read)
-            case commands.Restart() as restart:
-                await self._restart(event, item, restart)
+            case commands.Propose() as proposal:
+                await self._propose(event, item, proposal)
             case commands.Ask(text):
                 await self._ask(event, item, text)
             case commands.ListTools():
@@ -218,7 +220,9 @@ class Service:
                 await self._reply(event, item, answers.help_report(self._parts.bot_name))
 
     async def _answer_read(self, event: IncomingCommand, item: InboxItem, read: commands.Read) -> None:
-        prepared = self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments))
+        await self._show(event, item, self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments)))
+
+    async def _show(self, event: IncomingCommand, item: InboxItem, prepared: Prepared) -> None:
         reading = asyncio.ensure_future(self._parts.executor.read(prepared))
         done, _ = await asyncio.wait({reading}, timeout=_PATIENCE_S)
         if not done:
@@ -228,10 +232,17 @@ class Service:
             await self._tell(event, Text(text, trusted=True))
         await self._reply(event, item, answers.read_report(prepared, await reading, self._parts.redactor))
 
-    async def _restart(self, event: IncomingCommand, item: InboxItem, restart: commands.Restart) -> None:
-        prepared = self._parts.catalogue.from_words("restart_service", restart.hosts, {"unit": restart.unit})
+    async def _propose(self, event: IncomingCommand, item: InboxItem, proposal: commands.Propose) -> None:
+        tool = self._parts.catalogue.registry.get(proposal.tool)
+        arguments = typed_words(tool, {name: str(value) for name, value in proposal.arguments})
+        if proposal.hosts and not tool.takes_host:
+            raise BadArguments(f"{tool.name} is not about a host; leave {' '.join(proposal.hosts)[:80]!a} out.")
+        prepared = self._parts.catalogue.from_words(proposal.tool, proposal.hosts, arguments)
+        if tool.risk is Risk.READ:
+            await self._show(event, item, prepared)
+            return
         approval = await self._parts.desk.propose(
-            event.place, event.actor, prepared, call_id=f"command:{item.id}", reason=restart.reason
+            event.place, event.actor, prepared, call_id=f"command:{item.id}", reason=proposal.reason
         )
         text = f"Asked as request {approval.id}: somebody who may approve it has to press the button on the card."
         await self._tell(event, Text(text, trusted=True))

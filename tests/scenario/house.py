@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -87,10 +88,10 @@ class World:
 class House:
     """One process of the bot, and people around it. `await house.start()` before use, `await house.stop()` after."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, tools: Sequence[Path] = ()) -> None:
         self.world = world
         ports = Ports(world.store, world.chat, world.directory, world.model, world.machines, world.clock)
-        self.catalogue = Catalogue(load_tools([SHIPPED]), Inventory(world.hosts, GROUPS))
+        self.catalogue = Catalogue(load_tools([SHIPPED, *tools]), Inventory(world.hosts, GROUPS))
         settings = Settings(
             rules=world.rules,
             limits=world.limits,

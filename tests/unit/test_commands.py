@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsbot import commands
-from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Read, Reset, Restart, parse
+from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Propose, Read, Reset, parse
 from opsbot.errors import BadArguments
 
 
@@ -21,8 +21,17 @@ from opsbot.errors import BadArguments
         ("service nginx web-1 web-2", Read("service_status", ("web-1", "web-2"), (("unit", "nginx"),))),
         ("logs nginx web-1", Read("service_logs", ("web-1",), (("unit", "nginx"),))),
         ("logs nginx web-1 20", Read("service_logs", ("web-1",), (("unit", "nginx"), ("lines", 20)))),
-        ("restart nginx web-1", Restart("nginx", ("web-1",))),
-        ("restart nginx web-1 web-2 because it leaks", Restart("nginx", ("web-1", "web-2"), "it leaks")),
+        ("restart nginx web-1", Propose("restart_service", ("web-1",), (("unit", "nginx"),))),
+        (
+            "restart nginx web-1 web-2 because it leaks",
+            Propose("restart_service", ("web-1", "web-2"), (("unit", "nginx"),), "it leaks"),
+        ),
+        ("changes web 6", Read("whats_changed", ("web",), (("hours", 6),))),
+        ("history load_1m web 48", Read("host_history", ("web",), (("metric", "load_1m"), ("hours", 48)))),
+        ("stop nginx web-1", Propose("stop_service", ("web-1",), (("unit", "nginx"),))),
+        ("reboot web-1 because of the kernel", Propose("reboot_host", ("web-1",), (), "of the kernel")),
+        ("do my_tool web-1 count=3 name=x", Propose("my_tool", ("web-1",), (("count", "3"), ("name", "x")))),
+        ("do my_tool", Propose("my_tool", ())),
         ("hosts", Read("list_hosts")),
         ("tools", ListTools()),
         ("approvals", ListApprovals()),
@@ -48,6 +57,9 @@ def test_every_word(text, command):
         ("restart nginx web-1 because", "no reason after `because`"),
         ("restart nginx because it leaks", "Usage: `restart"),
         ("logs nginx", "Usage: `logs"),
+        ("do", "Usage: `do TOOL"),
+        ("history load_1m", "Usage: `history METRIC"),
+        ("reboot because", "no reason after `because`"),
         ("explain", "Usage: `explain ID`"),
         ("reset everything", "takes nothing after it"),
         ("ask", "Usage: `ask TEXT`"),
