@@ -31,7 +31,7 @@ _HOMES = {
         "ToolError",
         "UnknownHost",
     ),
-    "opsbot.readable": ("duration_text", "percent_text", "size_text", "time_text"),
+    "opsbot.readable": ("duration_text", "percent_text", "plain_line", "size_text", "time_text"),
     "opsbot.tooling": ("Container", "Context", "Unit", "tool"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

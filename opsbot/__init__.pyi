@@ -26,7 +26,7 @@ from opsbot.errors import (
     ToolError,
     UnknownHost,
 )
-from opsbot.readable import duration_text, percent_text, size_text, time_text
+from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text
 from opsbot.tooling import Container, Context, Unit, tool
 
 __version__: str
@@ -58,6 +58,7 @@ __all__ = [
     "Vitals",
     "duration_text",
     "percent_text",
+    "plain_line",
     "size_text",
     "time_text",
     "tool",
