@@ -10,6 +10,7 @@ from uuid import uuid4
 from opsbot.adapters.keyless_examples import Intent
 from opsbot.adapters.keyless_router import Router, best_router
 from opsbot.adapters.keyless_slots import Names, Slots, bare, neutral, only_names, read
+from opsbot.adapters.keyless_topics import Topic, topic_of
 from opsbot.adapters.keyless_words import summary
 from opsbot.domain import AssistantMessage, Host, Json, Message, ToolCall, ToolResult, Usage, UserMessage
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta, ToolSpec
@@ -24,15 +25,24 @@ HELP = (
     "- `list hosts`\n"
     "- `is SERVICE running on HOST?`, `services on HOST`\n"
     "- `logs of SERVICE on HOST`, `last 20 lines of the SERVICE log on HOST`\n"
-    "- `restart SERVICE on HOST` (a person approves it first)\n"
+    "- `what changed on HOST?`, `ports on HOST`, `top processes on HOST`, `updates for HOST`, `compare HOST and HOST`\n"
+    "- `restart SERVICE on HOST`, also start, stop and reload; `reboot HOST` (people approve it first)\n"
     "HOST is a server, a group or `all`, spelled as in `list hosts`."
 )
 _WHO = (
-    "I am opsbot, the on-call engineer's teammate: I look at servers, and restart services once a person has approved "
+    "I am opsbot, the on-call engineer's teammate: I look at servers, and act on services once a person has approved "
     "it. Nobody at the other end but code: no language model is configured."
 )
 _RESTART = re.compile(r"(?:restart|bounce|recycle|(?:do|perform|trigger|make) an? restart of)\b|kick (?!off\b)")
 _NEEDS_RESTART = re.compile(r"\b(?:needs?|wants?) (?:a |to be )?restart(?:ed|ing)?\b")
+_VERB = re.compile(r"(start|stop|reload|reboot)\b(?! of\b)")
+_VERBS = {"start": Intent.START, "stop": Intent.STOP, "reload": Intent.RELOAD, "reboot": Intent.REBOOT}
+_WRITES = {
+    Intent.RESTART: "restart_service",
+    Intent.START: "start_service",
+    Intent.STOP: "stop_service",
+    Intent.RELOAD: "reload_service",
+}
 _NOT = re.compile(r"\b(?:don'?t|do not|never|not to|no need to|without)\b")
 _POLITE = re.compile(
     r"^(?:(?:hey|hi|hello|ok|okay|so|and|now|then|please|pls|kindly|just|opsbot|bot|go ahead and|let'?s|"
@@ -40,10 +50,14 @@ _POLITE = re.compile(
     r"you (?:should|must|can|may))[,:!]? +)+"
 )
 _BEYOND = re.compile(
-    r"(?:reboot|shut ?down|power ?off|stop|start|kill|terminate|delete|remove|erase|wipe|drop|clear|install|uninstall|"
-    r"upgrade|update|patch|deploy|roll ?back|enable|disable|mask|reload|scale|drain|execute|exec|run|edit|change|"
-    r"create|add|move|copy|chmod|sudo|rm|format|mount|unmount|block|ban|reset|fix|repair|open|close|clean)\b(?! of\b)"
+    r"(?:shut ?down|power ?off|kill|terminate|delete|remove|erase|wipe|drop|clear|install|uninstall|"
+    r"upgrade|update|patch|deploy|roll ?back|enable|disable|mask|scale|drain|execute|exec|edit|change|"
+    r"run(?! (?:the |all )*(?:health|http|tcp|dns) checks?)|open(?! ports)|"
+    r"create|add|move|copy|chmod|sudo|rm|format|mount|unmount|block|ban|reset|fix|repair|close|clean)\b(?! of\b)"
 )
+# Requests that only look; the others are never turned into something else by a word in them.
+_READS = frozenset((Intent.STATUS, Intent.HOSTS, Intent.SERVICE, Intent.LOGS, Intent.UNCLEAR))
+_TALK = frozenset((Intent.GREETING, Intent.THANKS, Intent.WHO, Intent.HELP))
 _NAMES_SHOWN = 12
 _QUESTION = "Which "
 
@@ -107,13 +121,20 @@ class KeylessModel:
         if (asked := _asked_about(request.messages)) and only_names(text, names):
             text = f"{asked} {text}"
         intent, slots = self._understood(text, names)
-        return _planned(intent, slots, text, _Plan(names, tools))
+        plan = _Plan(names, tools)
+        words = neutral(text.lower(), slots)
+        named = bool(slots.hosts or slots.here)
+        if (intent in _READS or (intent in _TALK and named)) and not _NOT.match(words) and (topic := topic_of(words)):
+            return _on_topic(topic, slots, text.lower(), plan)
+        return _planned(intent, slots, text, plan)
 
     def _understood(self, text: str, names: Names) -> tuple[Intent, Slots]:
         slots = read(text, names)
         words = _POLITE.sub("", f"{text.lower().strip()} ").strip()
         if _RESTART.match(words) or _NEEDS_RESTART.search(words):
             return (Intent.UNCLEAR if _NOT.search(words) else Intent.RESTART), slots
+        if verb := _VERB.match(words):
+            return (Intent.UNCLEAR if _NOT.search(words) else _VERBS[verb.group(1)]), slots
         if _BEYOND.match(words):
             return Intent.BEYOND, slots
         intent = self._router.route(neutral(words or text, slots))
@@ -163,13 +184,35 @@ def _planned(intent: Intent, slots: Slots, text: str, plan: _Plan) -> _Call | st
         case Intent.HELP:
             return HELP
         case Intent.BEYOND:
-            return f"That I cannot do: I look at servers, and the one thing I change is to restart a service.\n\n{HELP}"
+            return f"That I cannot do: I look at servers, and act on services and hosts as below.\n\n{HELP}"
         case Intent.UNCLEAR:
             return f"I did not understand that.\n\n{HELP}"
         case Intent.HOSTS:
             return plan.call("list_hosts")
-        case Intent.STATUS | Intent.SERVICE | Intent.LOGS | Intent.RESTART:
+        case Intent.REBOOT:
+            return _reboot(slots, plan)
+        case Intent.STATUS | Intent.SERVICE | Intent.LOGS | Intent.RESTART | Intent.START | Intent.STOP | Intent.RELOAD:
             return _stranger(intent, slots, plan.names) or _about_hosts(intent, slots, text.lower(), plan)
+
+
+def _on_topic(topic: Topic, slots: Slots, text: str, plan: _Plan) -> _Call | str:
+    if stranger := _stranger(Intent.STATUS, slots, plan.names):
+        return stranger
+    hosts = _named_hosts(slots, plan.names) or _only(plan.names)
+    if not hosts:
+        return _which_host(plan.names)
+    unit = slots.units[0] if len(slots.units) == 1 else None
+    return plan.call(topic.tool, hosts=[*hosts], unit=unit, **topic.arguments)
+
+
+def _reboot(slots: Slots, plan: _Plan) -> _Call | str:
+    """Only hosts that the sentence names one by one: never a group's or all by a slip of the tongue."""
+    if stranger := _stranger(Intent.STATUS, slots, plan.names):
+        return stranger
+    named = [name for name in slots.hosts if name in {host.name for host in plan.names.hosts}]
+    if not named or slots.everything or len(named) < len(slots.hosts):
+        return _which_host(plan.names)
+    return plan.call("reboot_host", hosts=[*named])
 
 
 def _about_hosts(intent: Intent, slots: Slots, text: str, plan: _Plan) -> _Call | str:
@@ -190,8 +233,8 @@ def _about_hosts(intent: Intent, slots: Slots, text: str, plan: _Plan) -> _Call 
     hosts = _hosts_for_unit(intent, unit, slots, plan.names)
     if not hosts:
         return _which_host(plan.names, unit)
-    if intent is Intent.RESTART:
-        return plan.call("restart_service", hosts=[*hosts], unit=unit)
+    if intent in _WRITES:
+        return plan.call(_WRITES[intent], hosts=[*hosts], unit=unit)
     if intent is Intent.LOGS:
         return plan.call("service_logs", hosts=[*hosts], unit=unit, lines=slots.lines)
     return plan.call("service_status", hosts=[*hosts], unit=unit)
@@ -205,9 +248,9 @@ def _stranger(intent: Intent, slots: Slots, names: Names) -> str:
         near = [name for name in names.near(unit) if name in {bare(known) for known in names.units}]
         if near:
             return f"I know no service `{unit}`. Did you mean {_either(near)}? Please say it again with the name."
-        if intent is Intent.RESTART:
+        if intent in _WRITES:
             known = [bare(name) for name in names.units]
-            return f"No server lets me restart `{unit}`. Which service do you mean: {_either(known) or 'none may be'}?"
+            return f"No server lets me {intent} `{unit}`. Which service do you mean: {_either(known) or 'none may be'}?"
     return ""
 
 
@@ -241,11 +284,11 @@ def _hosts_for_unit(intent: Intent, unit: str, slots: Slots, names: Names) -> Se
     if slots.hosts or slots.here:
         return _named_hosts(slots, names)
     if slots.everything:
-        return () if intent is Intent.RESTART else ("all",)  # never narrowed, and never a write on all without names
+        return () if intent in _WRITES else ("all",)  # never narrowed, and never a write on all without names
     allowing = names.allowing(unit)
     if len(allowing) == 1:
         return allowing
-    return () if intent is Intent.RESTART else _only(names)
+    return () if intent in _WRITES else _only(names)
 
 
 def _only(names: Names) -> Sequence[str]:
@@ -261,15 +304,15 @@ def _which_host(names: Names, unit: str = "") -> str:
 def _which_service(intent: Intent, slots: Slots, names: Names) -> str:
     there = [host for host in names.hosts if host.name in _members(slots, names)] or names.hosts
     known = list(dict.fromkeys(bare(unit) for host in there for unit in host.units))
-    may = "I may restart" if intent is Intent.RESTART else "for example"
+    may = f"I may {intent}" if intent in _WRITES else "for example"
     listed = f" ({may} {_either(known)})" if known else ""
     return f"{_QUESTION}service{listed}, and on which server? For example: `{_example(intent)}`"
 
 
 def _example(intent: Intent) -> str:
-    return {Intent.RESTART: "restart SERVICE on HOST", Intent.LOGS: "logs of SERVICE on HOST"}.get(
-        intent, "is SERVICE running on HOST?"
-    )
+    if intent in _WRITES:
+        return f"{intent} SERVICE on HOST"
+    return "logs of SERVICE on HOST" if intent is Intent.LOGS else "is SERVICE running on HOST?"
 
 
 def _members(slots: Slots, names: Names) -> set[str]:

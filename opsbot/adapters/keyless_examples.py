@@ -11,6 +11,10 @@ class Intent(StrEnum):
     SERVICE = "service"
     LOGS = "logs"
     RESTART = "restart"
+    START = "start"
+    STOP = "stop"
+    RELOAD = "reload"
+    REBOOT = "reboot"
     BEYOND = "beyond"
     HELP = "help"
     WHO = "who"
@@ -19,7 +23,7 @@ class Intent(StrEnum):
     UNCLEAR = "unclear"
 
 
-# RESTART and BEYOND have none on purpose: what changes a host is taken from its verb alone, never from likeness.
+# What changes a host, and BEYOND, have none on purpose: that is taken from the verb alone, never from likeness.
 EXAMPLES: dict[Intent, tuple[str, ...]] = {
     Intent.STATUS: (
         "how is this machine?",

@@ -24,7 +24,8 @@ than then now today tonight yesterday tomorrow last please again once also just 
 okay fine well good bad alive dead running broken healthy active failed slow fast full free left
 busy service services server servers host hosts machine machines box group groups unit units log
 logs journal line lines error errors status state health check show list tell give see look restart
-bounce kick recycle restarted memory cpu disk disks load swap uptime space usage fire top time times
+bounce kick recycle restarted start stop reload reboot
+memory cpu disk disks load swap uptime space usage fire top time times
 night day week minute minutes hour hours fleet inventory system systems latest newest recent new old
 other both one two happening wrong going doing much many can could would will should may might must
 if so hmm oh hey hi hello
@@ -34,7 +35,7 @@ _BETWEEN_NAMES = frozenset(
     ["on", "at", "and", "the", "this", "please", "service", "server", "host", "machine", "group", "all"]
 )
 _SERVICE_PLACES = (
-    re.compile(r"\b(?:restart|bounce|kick|recycle) (?:the |my |our )?(?:service |unit )?(\S+)"),
+    re.compile(r"\b(?:restart|bounce|kick|recycle|start|stop|reload) (?:the |my |our )?(?:service |unit )?(\S+)"),
     re.compile(r"\b(?:service|unit) (?:called |named )?(\S+)"),
     re.compile(r"(\S+) (?:service|unit|logs?|journal)\b"),
     re.compile(r"\b(?:logs?|journal|lines|state|status) (?:of|from|for) (?:the )?(\S+)"),

@@ -31,7 +31,21 @@ TOOLS = (
     spec("server_status", hosts=_HOSTS_SCHEMA),
     spec("service_status", hosts=_HOSTS_SCHEMA, **_UNIT),
     spec("service_logs", hosts=_HOSTS_SCHEMA, **_UNIT, lines={"type": "integer"}),
-    spec("restart_service", hosts=_HOSTS_SCHEMA, **_UNIT),
+    *(spec(f"{verb}_service", hosts=_HOSTS_SCHEMA, **_UNIT) for verb in ("restart", "start", "stop", "reload")),
+    spec("reboot_host", hosts=_HOSTS_SCHEMA),
+    spec("whats_changed", hosts=_HOSTS_SCHEMA),
+    spec("compare_hosts", hosts=_HOSTS_SCHEMA),
+    spec("top_processes", hosts=_HOSTS_SCHEMA, by={"type": "string"}),
+    spec("network_ports", hosts=_HOSTS_SCHEMA, **_UNIT),
+    spec("timers_and_cron", hosts=_HOSTS_SCHEMA),
+    spec("kernel_messages", hosts=_HOSTS_SCHEMA),
+    spec("package_updates", hosts=_HOSTS_SCHEMA),
+    spec("certificate_expiry", hosts=_HOSTS_SCHEMA),
+    spec("http_check", hosts=_HOSTS_SCHEMA),
+    spec("dns_check", hosts=_HOSTS_SCHEMA),
+    spec("docker_containers", hosts=_HOSTS_SCHEMA),
+    spec("disk_usage", hosts=_HOSTS_SCHEMA),
+    spec("host_history", hosts=_HOSTS_SCHEMA, metric={"type": "string"}),
 )
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -76,6 +90,29 @@ CALLS = [
     ("can you restart postgresql?", "restart_service", {"hosts": ["db-1"], "unit": "postgresql"}),
     ("bounce nginx on web-1 and web-2", "restart_service", {"hosts": ["web-1", "web-2"], "unit": "nginx"}),
     ("restart nginx on the web group", "restart_service", {"hosts": ["web"], "unit": "nginx"}),
+    ("stop nginx on web-1", "stop_service", {"hosts": ["web-1"], "unit": "nginx"}),
+    ("please start api on web-1", "start_service", {"hosts": ["web-1"], "unit": "api"}),
+    ("reload nginx on web-1 and web-2", "reload_service", {"hosts": ["web-1", "web-2"], "unit": "nginx"}),
+    ("can you stop postgresql?", "stop_service", {"hosts": ["db-1"], "unit": "postgresql"}),
+    ("reboot web-1", "reboot_host", {"hosts": ["web-1"]}),
+    ("what changed on web-1?", "whats_changed", {"hosts": ["web-1"]}),
+    ("any changes on the web group", "whats_changed", {"hosts": ["web"]}),
+    ("compare web-1 and web-2", "compare_hosts", {"hosts": ["web-1", "web-2"]}),
+    ("what is eating all the memory on db-1", "top_processes", {"hosts": ["db-1"], "by": "memory"}),
+    ("top processes on this machine", "top_processes", {"hosts": ["laptop"]}),
+    ("who listens on db-1", "network_ports", {"hosts": ["db-1"]}),
+    ("open ports on web-2", "network_ports", {"hosts": ["web-2"]}),
+    ("cron jobs on db-1", "timers_and_cron", {"hosts": ["db-1"]}),
+    ("was there an oom kill on db-1?", "kernel_messages", {"hosts": ["db-1"]}),
+    ("are there security updates for web-1", "package_updates", {"hosts": ["web-1"]}),
+    ("does web-2 need a reboot? is a reboot needed on web-2", "package_updates", {"hosts": ["web-2"]}),
+    ("when do the certificates of all servers expire", "certificate_expiry", {"hosts": ["all"]}),
+    ("run the health checks on all hosts", "http_check", {"hosts": ["all"]}),
+    ("does dns work on db-1", "dns_check", {"hosts": ["db-1"]}),
+    ("which containers run on web-1", "docker_containers", {"hosts": ["web-1"]}),
+    ("largest directories on db-1", "disk_usage", {"hosts": ["db-1"]}),
+    ("memory of db-1 over the last day", "host_history", {"hosts": ["db-1"], "metric": "memory_used_percent"}),
+    ("since when is web-1 down", "host_history", {"hosts": ["web-1"], "metric": "reachable"}),
 ]
 
 # (phrase, words that the answer must contain): a question back, never a call.
@@ -93,6 +130,13 @@ QUESTIONS = [
     ("status of db-2", ["db-1"]),
     ("is nginx running?", ["web-1", "web-2"]),
     ("show me the logs", ["service"]),
+    ("stop nginx", ["web-1", "web-2"]),
+    ("stop everything", ["service"]),
+    ("reboot", ["server"]),
+    ("reboot all", ["server"]),
+    ("reboot the web group", ["server"]),
+    ("reboot web-9", ["web-9"]),
+    ("what changed?", ["server"]),
 ]
 
 # (phrase, a word of the answer): no call, no question about hosts.
@@ -111,8 +155,10 @@ TALK = [
     ("what do you think about football?", "help"),
     ("don't restart nginx on web-1", "help"),
     ("delete all logs on web-1", "cannot"),
-    ("reboot web-1", "cannot"),
-    ("stop nginx on web-1", "cannot"),
+    ("shut down web-1", "cannot"),
+    ("kill nginx on web-1", "cannot"),
+    ("do not reboot web-1", "help"),
+    ("never stop nginx on web-1", "help"),
     ("install htop on db-1", "cannot"),
 ]
 
@@ -127,6 +173,9 @@ NO_ORDERS = [
     "tell me how to restart nginx on web-1",
     "nginx on web-1 was restarted by me",
     "restart nginx on web-1? better do not",
+    "stop nginx on web-1? never",
+    "who stopped nginx on web-1",
+    "should I reload nginx on web-1",
 ]
 
 
@@ -181,4 +230,4 @@ async def test_talk_calls_no_tool(model: KeylessModel, phrase, word):
 @pytest.mark.parametrize("phrase", NO_ORDERS)
 async def test_talk_about_restarting_is_no_order_to_restart(model: KeylessModel, phrase):
     _, calls = await reply(model, said(phrase))
-    assert "restart_service" not in [call.tool for call in calls]
+    assert not {call.tool for call in calls} & {f"{verb}_service" for verb in ("restart", "start", "stop", "reload")}
