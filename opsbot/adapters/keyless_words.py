@@ -9,6 +9,8 @@ from opsbot.readable import duration_text, percent_text, size_text
 
 _LISTED = 30
 _VALUE_CHARS = 300
+_THINGS = 12
+_FACTS = 8
 _LOG_CHARS = 2400
 _FULL_PERCENT = 90.0
 _RESULT_WORDS = {
@@ -196,7 +198,40 @@ def _any_facts(host: str, found: Mapping[str, Any]) -> str:
 
 
 def _facts(value: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {key.replace('_', ' ')}: {_plain(found)}" for key, found in list(value.items())[:_LISTED])
+    """A line per fact; a list of things is a line per thing, and what says nothing is left out."""
+    lines: list[str] = []
+    for key, found in list(value.items())[:_LISTED]:
+        name = key.replace("_", " ")
+        if things := _mappings(found):
+            lines.append(f"- {name}:")
+            lines += [f"  - {_thing(thing)}" for thing in things[:_THINGS]]
+            lines += [f"  - and {len(things) - _THINGS} more"] if len(things) > _THINGS else []
+        elif found not in (None, [], {}, ""):
+            lines.append(f"- {name}: {_value(key, found)}")
+    return "\n".join(lines) or "- nothing to report"
+
+
+def _thing(thing: Mapping[str, Any]) -> str:
+    facts = [f"{key.replace('_', ' ')} {_value(key, found)}" for key, found in thing.items() if _says_something(found)]
+    return _plain(", ".join(facts[:_FACTS]))
+
+
+def _says_something(found: object) -> bool:
+    return found is not False and found not in (None, [], {}, "")
+
+
+def _value(key: str, found: object) -> str:
+    """A figure with the unit its name says, else one line of text."""
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        if key.endswith("_bytes"):
+            return size_text(int(found))
+        if key.endswith("_percent"):
+            return percent_text(float(found))
+        if key.endswith("_s"):
+            return duration_text(float(found))
+    if isinstance(found, list) and all(isinstance(one, str) for one in found):
+        return _plain(", ".join(found))
+    return _plain(found)
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from opsbot.adapters.keyless import HELP, NOTICE, KeylessModel
 from opsbot.adapters.keyless_router import LexicalRouter, wordllama_router
+from opsbot.adapters.keyless_words import summary
 from opsbot.domain import Actor, AssistantMessage, Connection, Host, Message, ToolCall, ToolResult, Usage, UserMessage
 from opsbot.ports import Done, ModelRequest, TextDelta, ToolSpec
 
@@ -368,3 +369,29 @@ async def test_a_restart_on_all_is_never_narrowed_to_the_one_host_that_allows_it
     text, calls = await answer([user("restart demo on all servers")])
     assert calls == []
     assert "`laptop`" in text
+
+
+def test_any_tools_answer_is_told_with_units_and_bounded_lists():
+    found = {
+        "processes": [
+            {"name": "one", "rss_bytes": 3 * 2**30, "cpu_percent": 41.2, "age_s": 90.0, "state": "", "zombie": False},
+            *({"name": f"p{n}", "rss_bytes": n} for n in range(20)),
+        ],
+        "units": ["a.service", "b.service"],
+        "hidden": 0,
+        "unknown_thing": None,
+        "errors": [],
+    }
+    content = json.dumps({"results": {"alpha": found}, "errors": {"beta": "no answer"}})
+    text = summary([ToolResult("c1", content)], {"c1": "some_tool"})
+    assert "  - name one, rss bytes 3.0 GiB, cpu percent 41%, age s 1m 30s" in text
+    assert "  - and 9 more" in text
+    assert "- units: a.service, b.service" in text
+    assert "- hidden: 0" in text
+    assert "unknown thing" not in text
+    assert "**beta** gave no answer: no answer" in text
+
+
+def test_an_empty_answer_says_so():
+    content = json.dumps({"results": {"alpha": {"failed": []}}})
+    assert "nothing to report" in summary([ToolResult("c1", content)], {"c1": "some_tool"})
