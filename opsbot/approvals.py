@@ -19,13 +19,17 @@ from opsbot.domain import (
     HostOutcome,
     Impact,
     Json,
+    Order,
+    OrderVerb,
     Place,
     Result,
     Review,
     ToolResult,
+    Verdict,
 )
 from opsbot.errors import AlreadyDecided, Expired, NotAllowed, Stale
-from opsbot.policy import TERMINAL_TEAM, PolicyRules
+from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
+from opsbot.rollout import agreed_text
 from opsbot.tooling import Tool
 
 # Crockford's base 32 without letters that read like digits: ids are spoken over the phone at 3 a.m.
@@ -83,6 +87,7 @@ def bind(tool: Tool, action: Action, hosts: Sequence[Host], rules: PolicyRules) 
         "hosts": ",".join(action.hosts),
         "host_records": _hash([_host_record(host) for host in sorted(hosts, key=lambda host: host.name)]),
         "policy": rules.revision,
+        "rollout": agreed_text(rules.rollout, len(hosts)),
     }
 
 
@@ -145,6 +150,23 @@ def _check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules:
         raise NotAllowed(f"You are not among the approvers for this ({approval.rule}). Nothing was changed.")
 
 
+def check_may_order(
+    approval: Approval, actor: Actor, verb: OrderVerb, rules: PolicyRules, *, given: Order | None
+) -> None:
+    """Check whether this person may pause, resume or halt the action while it is under way; `given` counts now.
+
+    Raises:
+        NotAllowed: pausing and halting are safe, so whoever may ask may do it; going on takes whoever may approve it,
+            or the one who paused.
+    """
+    if verb is OrderVerb.RESUME and given is not None and given.actor.key == actor.key:
+        return
+    same_team = actor.team_id in (approval.requester.team_id, TERMINAL_TEAM)
+    if verb is not OrderVerb.RESUME and same_team and may_ask(rules, actor).verdict is Verdict.ALLOW:
+        return
+    _check_may_decide(approval, actor, approve=True, rules=rules)
+
+
 def expire(approval: Approval, now: datetime) -> Approval:
     """Return the approval as expired. Raises AlreadyDecided or (too early) NotAllowed."""
     if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED):
@@ -157,7 +179,8 @@ def expire(approval: Approval, now: datetime) -> Approval:
 def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str = "") -> Approval:
     """Return the approval in the final state its outcomes call for; hosts without one were not touched."""
     results = {outcome.result for outcome in outcomes}
-    untouched = [name for name in approval.action.hosts if name not in {outcome.host for outcome in outcomes}]
+    ended = replace(approval, outcomes=tuple(outcomes))
+    untouched = ended.untouched
     if Result.UNKNOWN in results:
         state = ApprovalState.UNKNOWN
     elif results == {Result.DONE} and not untouched:
@@ -166,7 +189,7 @@ def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str =
         state = ApprovalState.FAILED
     if untouched:
         note = f"{note} Not touched: {', '.join(untouched)}.".strip()
-    return replace(approval, state=state, outcomes=tuple(outcomes), note=note)
+    return replace(ended, state=state, note=note)
 
 
 def decided_text(approval: Approval) -> str:
@@ -194,6 +217,8 @@ def result_for_model(approval: Approval) -> ToolResult:
     }
     if approval.reviews:
         content["decided_by"] = [f"<@{done.actor.user_id}>" for done in approval.reviews]
+    if approval.halted:
+        content["stopped_by"] = f"<@{approval.halted.actor.user_id}>"
     return ToolResult(approval.call_id, rfc8785.dumps(content).decode(), approval.state is not ApprovalState.DONE)
 
 

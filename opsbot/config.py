@@ -26,7 +26,7 @@ from opsbot.config_model import (
 )
 from opsbot.config_secrets import Secret, SecretRef
 from opsbot.config_yaml import Document, read_yaml
-from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
+from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, Rollout, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
@@ -124,6 +124,7 @@ class Config:
             ),
             hosts_per_action=self.settings.limits.hosts_per_action,
             terminal_operator=policy.terminal_operator,
+            rollout=Rollout(**self.settings.rollout.model_dump()),
         )
 
     def risks(self) -> dict[str, Risk]:

@@ -138,6 +138,15 @@ class Limits(Section):
     turns_at_once: Annotated[int, Field(ge=1, le=500)] = 16
 
 
+class Rollout(Section):
+    """How an action goes over several hosts."""
+
+    canary: Annotated[int, Field(ge=1, le=100)] = 1
+    batch: Annotated[int, Field(ge=1, le=100)] = 1
+    max_unavailable: Annotated[int, Field(ge=1, le=100)] = 1
+    pause_max_s: Annotated[int, Field(ge=30, le=86_400)] = 1800
+
+
 # --- hosts -----------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +203,7 @@ class Settings(Section):
     tools: Tools = Tools()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    rollout: Rollout = Rollout()
     defaults: HostDefaults = HostDefaults()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     hosts: dict[str, HostEntry] = Field(default_factory=dict)

@@ -345,6 +345,19 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How an action goes over many hosts: `canary` hosts first, then `batch` at a time, each verified before the next.
+
+    `max_unavailable` of the action's hosts may be out of service at once. A pause of more than `pause_max_s` ends it.
+    """
+
+    canary: int = 1
+    batch: int = 1
+    max_unavailable: int = 1
+    pause_max_s: int = 1800
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """A validated intent: exactly this tool, these arguments, these hosts (sorted, non-empty for host tools).
 
@@ -436,13 +449,30 @@ class Review:
     at: datetime
 
 
+class OrderVerb(StrEnum):
+    """What people can tell an action on many hosts while it is under way."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    HALT = "halt"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A person's word to an action under way. It counts before the next host is started, never in the middle of one."""
+
+    verb: OrderVerb
+    actor: Actor
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Approval:
     """The durable record of one proposed action, from proposal to outcome.
 
     `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256
     over the canonical JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`).
-    `version` is bumped by every change.
+    `version` is bumped by every change. `halted`: who stopped it before its last host.
     """
 
     id: str
@@ -468,6 +498,13 @@ class Approval:
     decided_at: datetime | None = None
     version: int = 1
     bindings: Mapping[str, str] = field(default_factory=dict)
+    halted: Order | None = None
+
+    @property
+    def untouched(self) -> tuple[str, ...]:
+        """Hosts without an outcome, in order."""
+        ended = {outcome.host for outcome in self.outcomes}
+        return tuple(name for name in self.action.hosts if name not in ended)
 
 
 # --- what comes in ---------------------------------------------------------------------------------------------------
@@ -496,7 +533,7 @@ class IncomingCommand:
 
 @dataclass(frozen=True, slots=True)
 class IncomingDecision:
-    """A click on an approval card. `verb`: approve, deny or plan."""
+    """A click on an approval card. `verb`: approve, deny, plan, or an OrderVerb."""
 
     place: Place
     actor: Actor
@@ -578,7 +615,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of progress. `state`: waiting, running, done or failed."""
+    """One line of progress. `state`: waiting, paused, running, done, failed or untouched."""
 
     title: str
     state: str
@@ -587,10 +624,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The approval card: everything on it comes from the record and the clock."""
+    """The approval card: everything on it comes from the record and the clock. `order` is what people last ordered."""
 
     approval: Approval
     steps: tuple[Step, ...] = ()
+    order: Order | None = None
 
 
 Content: TypeAlias = Text | Report | Card

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import rfc8785
 
-from opsbot.domain import Actor, Decision, Host, Json, Risk, Verdict
+from opsbot.domain import Actor, Decision, Host, Json, Risk, Rollout, Verdict
 
 # The team id of the person at the bot's own terminal (`opsbot chat`); no chat service uses it.
 TERMINAL_TEAM = "terminal"
@@ -36,10 +36,11 @@ class PolicyRules:
     approvers: tuple[ApproverRule, ...] = ()
     hosts_per_action: int = 10
     terminal_operator: bool = False
+    rollout: Rollout = field(default_factory=Rollout)
 
     @property
     def revision(self) -> str:
-        """Hex SHA-256 over everything that decides."""
+        """Hex SHA-256 over everything that decides who may do what; `rollout` is bound by name, beside it."""
         content: dict[str, Json] = {
             "asker_users": [*sorted(self.asker_users)],
             "asker_groups": [*sorted(self.asker_groups)],

@@ -21,6 +21,8 @@ from opsbot.domain import (
     IncomingDecision,
     IncomingStop,
     MessageRef,
+    Order,
+    OrderVerb,
     OutboxState,
     Place,
     Report,
@@ -386,7 +388,7 @@ async def test_a_message_waits_until_it_was_sent(store: Store) -> None:
     contents = [
         Text("**hi** \x00 é", trusted=True, footer="f"),
         Report("r", (Table(("a",), (("1",), ("2",)), "t"),), (("b", "c"),), (("web-1", "down"),)),
-        Card(approval(bindings={"a": "b"}), (Step("restart", "running", "d"),)),
+        Card(approval(bindings={"a": "b"}), (Step("restart", "running", "d"),), Order(OrderVerb.PAUSE, ANNA, NOON)),
     ]
     for n, content in enumerate(contents):
         item = await store.outbox.put(f"k{n}", PLACE, content)

@@ -18,9 +18,12 @@ from opsbot.domain import (
     Host,
     HostOutcome,
     Impact,
+    Order,
+    OrderVerb,
     Place,
     Result,
     Risk,
+    Rollout,
     Verdict,
 )
 from opsbot.errors import AlreadyDecided, ApprovalError, Expired, NotAllowed, Stale
@@ -227,3 +230,61 @@ def test_the_models_result_is_a_failure_unless_done():
         result = approvals.result_for_model(replace(make(), state=state))
         assert result.failed is (state is not ApprovalState.DONE)
         assert result.call_id == "c1"
+
+
+# --- orders to an action under way -----------------------------------------------------------------------------------
+
+ASKED = replace(RULES, asker_users=frozenset({"UALICE", "UERIN"}))
+ERIN = Actor("T1", "UERIN")
+PAUSED_BY_ERIN = Order(OrderVerb.PAUSE, ERIN, NOW)
+
+
+@pytest.mark.parametrize("verb", [OrderVerb.PAUSE, OrderVerb.HALT])
+@pytest.mark.parametrize(("actor", "may"), [(ALICE, True), (ERIN, True), (BOB, True), (DAVE, True), (CAROL, False)])
+def test_whoever_may_ask_or_approve_may_pause_and_halt(verb, actor, may):
+    assert may_order(actor, verb) is may
+
+
+@pytest.mark.parametrize(
+    ("actor", "may"), [(ALICE, False), (ERIN, True), (BOB, True), (DAVE, True), (CAROL, False), (TERMINAL, False)]
+)
+def test_going_on_takes_who_may_approve_or_who_paused(actor, may):
+    assert may_order(actor, OrderVerb.RESUME, given=PAUSED_BY_ERIN) is may
+
+
+def test_the_requester_may_go_on_only_after_a_pause_of_their_own():
+    assert may_order(ALICE, OrderVerb.RESUME, given=Order(OrderVerb.PAUSE, ALICE, NOW))
+    assert not may_order(ALICE, OrderVerb.RESUME, given=None)
+
+
+@pytest.mark.parametrize("verb", list(OrderVerb))
+def test_nobody_of_another_team_may_order_anything(verb):
+    assert not may_order(Actor("T2", "UERIN"), verb, given=PAUSED_BY_ERIN)
+    assert not may_order(Actor("T2", "UBOB"), verb, given=PAUSED_BY_ERIN)
+
+
+def may_order(actor, verb, given=None):
+    try:
+        approvals.check_may_order(make(), actor, verb, ASKED, given=given)
+    except NotAllowed:
+        return False
+    return True
+
+
+def test_how_it_goes_over_several_hosts_is_part_of_what_is_approved():
+    two = (HOST, replace(HOST, name="web-2"))
+    agreed = {tuple(bind(TOOL, ACTION, two, replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
+    assert len(agreed) == len(ROLLOUTS)
+    alone = {tuple(bind(TOOL, ACTION, (HOST,), replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
+    assert len(alone) == 1
+
+
+ROLLOUTS = (Rollout(), Rollout(canary=2), Rollout(batch=2), Rollout(max_unavailable=2), Rollout(pause_max_s=60))
+
+
+def test_hosts_without_an_outcome_are_untouched_and_named():
+    approval = replace(make(), action=replace(ACTION, hosts=("a", "b", "c")))
+    ended = conclude(approval, [HostOutcome("b", Result.DONE, "")], note="Stopped.")
+    assert ended.untouched == ("a", "c")
+    assert ended.note == "Stopped. Not touched: a, c."
+    assert ended.state is ApprovalState.FAILED

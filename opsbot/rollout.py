@@ -1,0 +1,48 @@
+"""How an action goes over many hosts: which come next, and how many may be out of service at once. Pure."""
+
+from collections.abc import Sequence, Set
+
+from opsbot.domain import Rollout
+
+
+def next_batch(rollout: Rollout, remaining: Sequence[str], unavailable: Set[str], *, ended: int) -> tuple[str, ...]:
+    """Choose which of the `remaining` hosts are acted on next, side by side, after `ended` of them.
+
+    `unavailable` are the hosts of the whole action that do not serve now, or cannot say. Whatever becomes of the batch,
+    no more hosts are unavailable than `max_unavailable` or than there are already: a host that serves is taken only
+    while there is room, one that does not serve can lose nothing and may go before its turn. Empty: there is no room.
+    """
+    room = rollout.max_unavailable - len(unavailable)
+    chosen: list[str] = []
+    for name in remaining:
+        if len(chosen) == _size(rollout, ended):
+            break
+        if name in unavailable:
+            chosen.append(name)
+        elif room > 0:
+            chosen.append(name)
+            room -= 1
+    return tuple(chosen)
+
+
+def planned(rollout: Rollout, hosts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the batches as they are when every host serves until its turn."""
+    batches: list[tuple[str, ...]] = []
+    while left := hosts[sum(map(len, batches)) :]:
+        batches.append(next_batch(rollout, left, frozenset(), ended=len(hosts) - len(left)))
+    return tuple(batches)
+
+
+def agreed_text(rollout: Rollout, hosts: int) -> str:
+    """Say what an approver agrees to for so many hosts; "" for one, where there is nothing to say."""
+    if hosts <= 1:
+        return ""
+    first = "one canary" if rollout.canary == 1 else f"{rollout.canary} canaries"
+    return (
+        f"{first}, then {rollout.batch} at a time, at most {rollout.max_unavailable} unavailable; "
+        f"a pause of {rollout.pause_max_s} s ends it"
+    )
+
+
+def _size(rollout: Rollout, ended: int) -> int:
+    return rollout.canary - ended if ended < rollout.canary else rollout.batch
