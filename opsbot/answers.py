@@ -7,9 +7,10 @@ from typing import Any
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import decided_text
 from opsbot.commands import USAGES
-from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Table
+from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Rollout, Table
 from opsbot.executor import FanOut
 from opsbot.redact import Redactor
+from opsbot.rollout import planned
 
 _MAX_BLOCK_CHARS = 6000
 
@@ -85,17 +86,22 @@ def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report
     return Report(decided_text(approval), tables=tuple(tables))
 
 
-def plan_report(approval: Approval, hosts: Sequence[Host]) -> Report:
+def plan_report(approval: Approval, hosts: Sequence[Host], rollout: Rollout) -> Report:
     """Say exactly what approving would do, step by step."""
-    steps = [
-        f"Check again: policy, expiry, digest {approval.digest[:12]}, and that each target is as on the card.",
-        *(
-            f"{host.name} ({host.connection}{', ' + host.address if host.address else ''}): "
-            f"record the intent, run {action_text(approval, with_hosts=False)} once, verify from the host."
-            for host in hosts
-        ),
-        "Stop at the first host that is not verified as done; the rest stays untouched.",
-    ]
+    steps = [f"Check again: policy, expiry, digest {approval.digest[:12]}, and that each target is as on the card."]
+    said = {
+        host.name: f"{host.name} ({host.connection}{', ' + host.address if host.address else ''})" for host in hosts
+    }
+    for names in planned(rollout, tuple(said)):
+        where = ", ".join(said[name] for name in names)
+        each = "on each at once: record the intent" if len(names) > 1 else "record the intent"
+        steps.append(f"{where}: {each}, run {action_text(approval, with_hosts=False)} once, verify from the host.")
+    if len(said) > 1:
+        steps.append(
+            f"Before each batch: policy, its targets, and that no more than {rollout.max_unavailable} of the hosts are "
+            "out of service; one that is goes before its turn. Pause and Stop count before the next host."
+        )
+    steps.append("Stop at the first host that is not verified as done; the rest stays untouched.")
     rows = tuple((str(number), step) for number, step in enumerate(steps, 1))
     return Report("", tables=(Table(("step", "what happens"), rows, f"Plan of {approval.id}"),))
 

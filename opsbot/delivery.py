@@ -1,11 +1,12 @@
 """Messages out, each once: written to the outbox first, recognised by their key after a crash, edited from then on."""
 
 import asyncio
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import structlog
 
-from opsbot.domain import Actor, Approval, ApprovalState, Card, Content, MessageRef, Place, Step
+from opsbot.domain import Actor, Approval, ApprovalState, Card, Content, MessageRef, Order, Place, Step
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, LiveText, Store
 
@@ -63,9 +64,11 @@ class Delivery:
                 log.warning("live.failed", key=key, error=str(error))
         await self.send(key, place, content, recovering=True)
 
-    async def card(self, approval: Approval, steps: tuple[Step, ...] = ()) -> MessageRef | None:
+    async def card(
+        self, approval: Approval, steps: tuple[Step, ...] = (), order: Order | None = None
+    ) -> MessageRef | None:
         """Post or refresh an approval's card."""
-        return await self.send(card_key(approval.id), approval.place, Card(approval, steps))
+        return await self.send(card_key(approval.id), approval.place, Card(approval, steps, order))
 
     async def card_ref(self, approval_id: str) -> MessageRef | None:
         """Where the approval's card stands."""
@@ -95,7 +98,7 @@ class Delivery:
     async def _current(self, content: Content) -> Content:
         if not isinstance(content, Card):
             return content
-        return Card(await self._store.approvals.get(content.approval.id) or content.approval, content.steps)
+        return replace(content, approval=await self._store.approvals.get(content.approval.id) or content.approval)
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())

@@ -10,9 +10,23 @@ import structlog
 from opsbot import approvals
 from opsbot.actions import Prepared
 from opsbot.approvals import Proposal
+from opsbot.campaign import Control
 from opsbot.delivery import Delivery
-from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Impact, Json, MessageRef, Place, Step, Verdict
-from opsbot.errors import ApprovalError, Conflict, NotAllowed, StoreError, ToolError
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    Impact,
+    Json,
+    MessageRef,
+    Order,
+    OrderVerb,
+    Place,
+    Step,
+    Verdict,
+)
+from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError
 from opsbot.executor import Executor
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Store
@@ -23,6 +37,12 @@ log = structlog.get_logger(__name__)
 _RECONCILE_FOR = timedelta(hours=1)
 _RECONCILE_EVERY_S = 30.0
 _OPEN = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING)
+
+_KINDS = {
+    OrderVerb.PAUSE: "execution.paused",
+    OrderVerb.RESUME: "execution.resumed",
+    OrderVerb.HALT: "execution.halted",
+}
 
 Settled = Callable[[Approval], Awaitable[None]]
 
@@ -39,6 +59,8 @@ class ApprovalDesk:
     lifetime_s: float
     settled: Settled
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _controls: dict[str, Control] = field(default_factory=dict)
+    _newest: dict[str, tuple[Approval, tuple[Step, ...]]] = field(default_factory=dict)
     _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
 
@@ -111,15 +133,13 @@ class ApprovalDesk:
         Raises:
             ApprovalError: the click does not count; the text says why. It is audited either way.
         """
-        approval = await self.store.approvals.get(approval_id)
-        if approval is None or approval.id != approval_id:
-            raise NotAllowed("There is no such request any more.")
+        approval = await self._known(approval_id)
         while True:
             try:
                 await self._check_card(approval, card)
                 decided = approvals.review(approval, actor, approve=approve, now=self.clock.now(), rules=self.rules)
             except ApprovalError as error:
-                await self._audit_refusal(approval, actor, approve=approve, error=error)
+                await self._audit_refusal(approval, actor, "approve" if approve else "deny", error)
                 raise
             kind = "approval.approved" if approve else "approval.denied"
             record = approvals.entry(decided, kind, self.clock.now(), actor=actor)
@@ -134,6 +154,48 @@ class ApprovalDesk:
         await self._after(decided)
         return decided
 
+    async def order(self, approval_id: str, actor: Actor, verb: OrderVerb, *, card: MessageRef | None) -> Order:
+        """Pause, resume or halt an action under way; it counts for every host that is not started yet.
+
+        Raises:
+            ApprovalError: the order does not count; the text says why. It is audited either way.
+        """
+        approval = await self._known(approval_id)
+        try:
+            await self._check_card(approval, card)
+            control = self._controls.get(approval.id) or Control(())
+            async with control.lock:
+                approvals.check_may_order(approval, actor, verb, self.rules, given=control.order)
+                self._check_under_way(approval)
+                control.check(verb)
+                order = Order(verb, actor, self.clock.now())
+                await self.store.audit.append(approvals.entry(approval, _KINDS[verb], order.at, actor=actor))
+                control.obey(order, self.clock.monotonic())
+        except ApprovalError as error:
+            newest = await self.store.approvals.get(approval.id) or approval
+            await self._audit_refusal(newest, actor, str(verb), error)
+            raise
+        log.info(_KINDS[verb], approval_id=approval.id, actor=actor.key)
+        await self._show_order(approval.id)
+        return order
+
+    def _check_under_way(self, approval: Approval) -> None:
+        if approval.state.final:
+            raise AlreadyDecided(f"It is over. {approvals.decided_text(approval)}")
+        if approval.id not in self._controls:
+            raise AlreadyDecided(f"It is not under way: request {approval.id} is {approval.state}.")
+
+    async def _show_order(self, approval_id: str) -> None:
+        """Refresh the card at once, not only when a host has something new to say."""
+        if approval_id in self._newest:
+            await self._progress(*self._newest[approval_id])
+
+    async def _known(self, approval_id: str) -> Approval:
+        approval = await self.store.approvals.get(approval_id)
+        if approval is None or approval.id != approval_id:
+            raise NotAllowed("There is no such request any more.")
+        return approval
+
     async def _check_card(self, approval: Approval, card: MessageRef | None) -> None:
         """A button counts only on the card opsbot posted. `card` None: no card was involved (terminal)."""
         if card is None:
@@ -145,8 +207,7 @@ class ApprovalDesk:
         if posted != card:
             raise NotAllowed("That is not the card this request was posted with. Use the original card.")
 
-    async def _audit_refusal(self, approval: Approval, actor: Actor, *, approve: bool, error: ApprovalError) -> None:
-        verb = "approve" if approve else "deny"
+    async def _audit_refusal(self, approval: Approval, actor: Actor, verb: str, error: ApprovalError) -> None:
         reason = type(error).__name__
         record = approvals.entry(
             approval, "decision.refused", self.clock.now(), actor=actor, facts={"verb": verb, "reason": reason}
@@ -164,14 +225,19 @@ class ApprovalDesk:
 
     def _start(self, approval: Approval) -> None:
         if approval.id not in self._running:
-            task = asyncio.create_task(self._run(approval), name=f"execute {approval.id}")
+            control = self._controls[approval.id] = Control(approval.action.hosts)
+            task = asyncio.create_task(self._run(approval, control), name=f"execute {approval.id}")
             self._running[approval.id] = task
-            task.add_done_callback(lambda _: self._running.pop(approval.id, None))
+            task.add_done_callback(lambda _: self._forget(approval.id))
 
-    async def _run(self, approval: Approval) -> None:
+    def _forget(self, approval_id: str) -> None:
+        for kept in (self._running, self._controls, self._newest):
+            kept.pop(approval_id, None)
+
+    async def _run(self, approval: Approval, control: Control) -> None:
         """Execute, keep the card current, report the end. The sweep settles whatever is cut short here."""
         try:
-            final = await self.executor.execute(approval, self._progress)
+            final = await self.executor.execute(approval, self._progress, control)
         except (Conflict, StoreError) as error:
             log.error("execution.interrupted", approval_id=approval.id, error=str(error))
             return
@@ -186,16 +252,25 @@ class ApprovalDesk:
 
     async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
         """Refresh the card beside the action: a slow chat service must not hold up what happens on hosts."""
+        self._newest[approval.id] = (approval, steps)
         if approval.id not in self._refreshing:
-            task = asyncio.create_task(self._refresh(approval, steps))
+            task = asyncio.create_task(self._refresh(approval.id))
             self._refreshing[approval.id] = task
             task.add_done_callback(lambda _: self._refreshing.pop(approval.id, None))
 
-    async def _refresh(self, approval: Approval, steps: tuple[Step, ...]) -> None:
-        try:
-            await self.delivery.card(approval, steps)
-        except StoreError as error:
-            log.warning("card.not_refreshed", approval_id=approval.id, error=str(error))
+    async def _refresh(self, approval_id: str) -> None:
+        """Show the newest state, and again while there is a newer one: the last before a pause must not be missed."""
+        shown: tuple[object, ...] = ()
+        while (newest := self._newest.get(approval_id)) is not None:
+            control = self._controls.get(approval_id)
+            order = control.order if control else None
+            if shown == (*newest, order):
+                return
+            shown = (*newest, order)
+            try:
+                await self.delivery.card(*newest, order)
+            except StoreError as error:
+                log.warning("card.not_refreshed", approval_id=approval_id, error=str(error))
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
@@ -253,7 +328,9 @@ class ApprovalDesk:
         await self._reconcile(approval)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for running actions to end; those that do not are settled at the next start."""
+        """Wait for running actions to end, without beginning more hosts; what does not end is settled at next start."""
+        for control in self._controls.values():
+            control.leave()
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=timeout_s)
 

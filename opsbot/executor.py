@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,8 @@ import structlog
 
 from opsbot import approvals
 from opsbot.actions import Catalogue, Prepared
-from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Json, Result, Risk, Step, Verdict
+from opsbot.campaign import Campaign, Control, HostTurns, Progress
+from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Json, Result, Risk, Verdict
 from opsbot.errors import (
     ApprovalError,
     BadArguments,
@@ -27,18 +28,17 @@ from opsbot.errors import (
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Store
 from opsbot.redact import Redactor
+from opsbot.rollout import host_steps
 from opsbot.tooling import Container, Context, Tool, Unit
 
 log = structlog.get_logger(__name__)
 
 # A tool's thread may end this much after its deadline before the answer goes out without it.
 GRACE_S = 1.0
-# Seconds between two looks at a running action, for the card.
-_TICK_S = 2.0
 _VERIFY_TIMEOUT_S = 90.0
 _IMPACT_TIMEOUT_S = 15.0
+_AVAILABLE_TIMEOUT_S = 10.0
 
-Progress = Callable[[Approval, tuple[Step, ...]], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -93,7 +93,7 @@ class Executor:
         self._surroundings = surroundings
         self._reads = ThreadPoolExecutor(surroundings.threads, "opsbot-read")
         self._writes = ThreadPoolExecutor(surroundings.threads, "opsbot-write")
-        self._host_locks: dict[str, asyncio.Lock] = {}
+        self._turns = HostTurns()
 
     def close(self) -> None:
         """Take no more work; threads in flight end by their own deadlines."""
@@ -154,6 +154,23 @@ class Executor:
         context = self._context(_IMPACT_TIMEOUT_S)
         return await self._attempt(partial(function, context, host, **arguments), _IMPACT_TIMEOUT_S)
 
+    async def unavailable(self, prepared: Prepared) -> frozenset[str]:
+        """Return which hosts do not serve now, as far as the tool can tell; one that cannot say counts."""
+        function = prepared.tool.available
+        if function is None:
+            return frozenset()
+        arguments = self._arguments(prepared.tool, prepared.action.arguments)
+        outcomes = await asyncio.gather(
+            *(
+                self._attempt(
+                    partial(function, self._context(_AVAILABLE_TIMEOUT_S), host, **arguments), _AVAILABLE_TIMEOUT_S
+                )
+                for host in prepared.hosts
+            )
+        )
+        pairs = zip(prepared.hosts, outcomes, strict=True)
+        return frozenset(host.name for host, outcome in pairs if outcome is not True)
+
     async def _attempt(self, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
         """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
         try:
@@ -187,8 +204,8 @@ class Executor:
 
     # --- actions -----------------------------------------------------------------------------------------------------
 
-    async def execute(self, approval: Approval, progress: Progress) -> Approval:
-        """Carry out an approved action, once: re-check, claim, run, verify; host by host, stopping at a failure.
+    async def execute(self, approval: Approval, progress: Progress, control: Control | None = None) -> Approval:
+        """Carry out an approved action, once: re-check, claim, run, verify; batch by batch, stopping at a failure.
 
         Returns the record in its final state. Nothing raised from a host escapes.
 
@@ -196,20 +213,32 @@ class Executor:
             Conflict: somebody else is executing it.
             StoreError: the intent could not be recorded, so nothing was run.
         """
+        seen = self._turns.counts(approval.action.hosts)
         try:
             self._check_in_time(approval)
-            prepared = await self._recheck(approval)
+            prepared = await self.recheck(approval, approval.action.hosts)
             self._check_in_time(approval)
         except Expired as error:
             late = replace(approvals.expire(approval, self._clock.now()), note=str(error))
-            return await self._save(late, approval, "execution.refused", note=str(error))
+            return await self.save(late, approval, "execution.refused", note=str(error))
         except ApprovalError as error:
             stale = replace(approval, state=ApprovalState.STALE, note=str(error))
-            return await self._save(stale, approval, "execution.refused", note=str(error))
+            return await self.save(stale, approval, "execution.refused", note=str(error))
         running = replace(approval, state=ApprovalState.EXECUTING)
-        running = await self._save(running, approval, "execution.started")
-        await progress(running, _steps(running, "", 0))
-        return await self._run_hosts(running, prepared, progress)
+        running = await self.save(running, approval, "execution.started")
+        await progress(running, host_steps(running, {}))
+        campaign = Campaign(
+            hands=self,
+            approval=running,
+            prepared=prepared,
+            rollout=self._rules.rollout,
+            control=control or Control(prepared.action.hosts),
+            turns=self._turns,
+            seen=seen,
+            progress=progress,
+            clock=self._clock,
+        )
+        return await campaign.run()
 
     async def reconcile(self, approval: Approval) -> Approval:
         """Settle an action whose end was never recorded, by looking at its hosts; nothing is run again."""
@@ -227,7 +256,7 @@ class Executor:
         final = approvals.conclude(approval, outcomes, note=note)
         if final.state is approval.state and final.outcomes == approval.outcomes:
             return approval
-        return await self._save(final, approval, "execution.reconciled", note=note)
+        return await self.save(final, approval, "execution.reconciled", note=note)
 
     async def _look(self, approval: Approval, name: str) -> HostOutcome:
         try:
@@ -240,8 +269,8 @@ class Executor:
         if self._clock.now() >= approval.expires_at:
             raise Expired("It expired before it could start; nothing was run. Ask again.")
 
-    async def _recheck(self, approval: Approval) -> Prepared:
-        """Check that what was approved is still what would run, and that the target is as it was on the card.
+    async def recheck(self, approval: Approval, hosts: Sequence[str]) -> Prepared:
+        """Check that what was approved is still what would run, and that these of its hosts are as on the card.
 
         Raises:
             ApprovalError: it is not.
@@ -256,49 +285,42 @@ class Executor:
             raise Stale(f"stale:policy: {decision.reason or decision.rule}")
         approvals.check_unchanged(approval, approvals.bind(prepared.tool, prepared.action, prepared.hosts, self._rules))
         try:
-            now = await self.impacts(prepared)
+            now = await self.impacts(
+                replace(prepared, hosts=tuple(host for host in prepared.hosts if host.name in hosts))
+            )
         except ToolError as error:
             raise Stale(f"stale:target: {error}") from error
-        for name, impact in approval.impacts.items():
+        for name in now:
+            impact = approval.impacts[name]
             changed = [key for key, value in impact.fingerprint.items() if now[name].fingerprint.get(key) != value]
             if changed:
                 what = ", ".join(key.replace("_", " ") for key in changed)
                 raise Stale(f"stale:target: {name} changed since the card was made ({what}). Ask again.")
         return prepared
 
-    async def _run_hosts(self, approval: Approval, prepared: Prepared, progress: Progress) -> Approval:
-        for host in prepared.hosts:
-            async with self._host_locks.setdefault(host.name, asyncio.Lock()):
-                outcome = await self._run_host(approval, prepared, host, progress)
-            outcomes = (*approval.outcomes, outcome)
-            approval = await self._save(
-                replace(approval, outcomes=outcomes), approval, "execution.host", host=host.name, result=outcome.result
-            )
-            if outcome.result is not Result.DONE:
-                break
-        return await self._save(approvals.conclude(approval, approval.outcomes), approval, "execution.finished")
+    async def run_host(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
+        """Act on one host, once, and verify it; what was begun before is only looked at.
 
-    async def _run_host(self, approval: Approval, prepared: Prepared, host: Host, progress: Progress) -> HostOutcome:
+        Raises:
+            Conflict, StoreError: the intent could not be recorded, so nothing was run.
+        """
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
         if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
             return await self._verify(prepared, host, approval)
-        task = asyncio.ensure_future(self._act(approval, prepared, host))
-        began = self._clock.monotonic()
-        while not task.done():
-            await progress(approval, _steps(approval, host.name, self._clock.monotonic() - began))
-            await asyncio.wait({task}, timeout=_TICK_S)
-        return task.result()
+        return await self._act(approval, prepared, host)
 
     async def _act(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
         """Send the command once, then let the host say what became of it."""
         call = partial(self._call, prepared.tool, prepared.action.arguments, host)
         trouble = ""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writes, call)
+            await self._within(prepared.tool.timeout_s, call)
         except HostUnreachable as error:
             return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {error}")
         except ToolError as error:
             trouble = str(error)
+        except TimeoutError:
+            trouble = f"The tool did not end within its {prepared.tool.timeout_s:.0f} s."
         except Exception as error:
             log.exception("tool.crashed", tool=prepared.tool.name)
             trouble = f"The tool itself failed ({type(error).__name__}); the log has the rest."
@@ -315,34 +337,26 @@ class Executor:
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
         call = partial(verify, self._context(_VERIFY_TIMEOUT_S), host, before, **arguments)
         try:
-            outcome = await asyncio.get_running_loop().run_in_executor(self._writes, call)
-            return self._redacted(outcome)
+            return self._redacted(await self._within(_VERIFY_TIMEOUT_S, call))
         except OpsbotError as error:
             return HostOutcome(host.name, Result.UNKNOWN, f"The host could not be asked afterwards: {error}")
+        except TimeoutError:
+            return HostOutcome(host.name, Result.UNKNOWN, "The host could not be asked afterwards: no answer in time.")
         except Exception as error:
             log.exception("verify.crashed", tool=prepared.tool.name)
             return HostOutcome(host.name, Result.UNKNOWN, f"Verification itself failed ({type(error).__name__}).")
+
+    async def _within(self, timeout_s: float, call: Callable[[], T]) -> T:
+        """Run in a write thread. Raises TimeoutError if it ignores its deadline; the thread is left to itself."""
+        running = asyncio.get_running_loop().run_in_executor(self._writes, call)
+        return await asyncio.wait_for(running, timeout_s + GRACE_S)
 
     def _redacted(self, outcome: HostOutcome) -> HostOutcome:
         clean = self._surroundings.redactor.text
         facts = tuple((name, clean(value)) for name, value in outcome.facts)
         return replace(outcome, summary=clean(outcome.summary), evidence=clean(outcome.evidence), facts=facts)
 
-    async def _save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
+    async def save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
+        """Write the record with its audit entry. Raises Conflict, StoreError."""
         record = approvals.entry(new, kind, self._clock.now(), facts=facts)
         return await self._store.approvals.change(new, expected=(old.state, old.version), entries=[record])
-
-
-def _steps(approval: Approval, current: str, elapsed_s: float) -> tuple[Step, ...]:
-    """One line per host: what is done, what runs and for how long."""
-    done = {outcome.host: outcome for outcome in approval.outcomes}
-    steps = []
-    for name in approval.action.hosts:
-        if name in done:
-            good = done[name].result is Result.DONE
-            steps.append(Step(name, "done" if good else "failed", done[name].summary))
-        elif name == current:
-            steps.append(Step(name, "running", f"{elapsed_s:.0f} s"))
-        else:
-            steps.append(Step(name, "waiting"))
-    return tuple(steps)

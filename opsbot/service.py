@@ -26,6 +26,8 @@ from opsbot.domain import (
     IncomingMessage,
     IncomingStop,
     MessageRef,
+    Order,
+    OrderVerb,
     Place,
     Report,
     Risk,
@@ -38,6 +40,7 @@ from opsbot.executor import Executor
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Directory, Store
 from opsbot.redact import Redactor
+from opsbot.rollout import pause_text
 from opsbot.schema import typed_words
 
 log = structlog.get_logger(__name__)
@@ -171,10 +174,14 @@ class Service:
             await self._check_may_ask(event)
             await self._tell(event, await self._plan(event.approval_id))
             return
-        if event.verb not in ("approve", "deny"):
-            raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
         at_terminal = event.actor.team_id == TERMINAL_TEAM
         card = None if at_terminal else MessageRef(event.place.channel_id, event.message_id)
+        if event.verb in tuple(OrderVerb):
+            order = await desk.order(event.approval_id, event.actor, OrderVerb(event.verb), card=card)
+            await self._tell(event, Text(_ordered(order, pause_text(self._parts.rules.rollout)), trusted=True))
+            return
+        if event.verb not in ("approve", "deny"):
+            raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
         approve = event.verb == "approve"
         approval = await desk.decide(event.approval_id, event.actor, approve=approve, card=card)
         await self._tell(event, Text(_counted(approval), trusted=True))
@@ -184,7 +191,8 @@ class Service:
         approval = await self._approval(approval_id)
         if approval.state is not ApprovalState.PENDING:
             return await self._explain(approval.id)
-        return answers.plan_report(approval, self._parts.catalogue.current_hosts(approval.action))
+        hosts = self._parts.catalogue.current_hosts(approval.action)
+        return answers.plan_report(approval, hosts, self._parts.rules.rollout)
 
     async def _approval(self, approval_id: str) -> Approval:
         approval = await self._parts.store.approvals.get(approval_id.strip().upper())
@@ -342,3 +350,17 @@ def _counted(approval: Approval) -> str:
     if approval.state is ApprovalState.PENDING:
         return f"Counted. It takes {missing} more."
     return f"Approved. Request {approval.id} runs now; the card shows the result."
+
+
+def _ordered(order: Order, longest: str) -> str:
+    """Answer an order that counts."""
+    match order.verb:
+        case OrderVerb.PAUSE:
+            return (
+                "Paused. Hosts under way are finished first; nothing more is started until somebody presses Resume. "
+                f"After {longest} it is stopped for good."
+            )
+        case OrderVerb.RESUME:
+            return "It goes on, after another look at the hosts that are next."
+        case OrderVerb.HALT:
+            return "It is being stopped. Hosts under way are finished first; nothing more is started."

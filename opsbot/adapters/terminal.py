@@ -26,9 +26,10 @@ from opsbot.domain import (
     Table,
     Text,
 )
+from opsbot.rollout import shown_steps
 
 _COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
-_MARKS = {"waiting": "·", "running": "…", "done": "✓", "failed": "✗"}
+_MARKS = {"waiting": "·", "paused": "‖", "running": "…", "done": "✓", "failed": "✗", "untouched": "·"}
 _ANSWERS = {"a": "approve", "approve": "approve", "y": "approve", "yes": "approve", "d": "deny", "deny": "deny",
             "n": "deny", "no": "deny", "l": "later", "later": "later", "": "later"}  # fmt: skip
 
@@ -180,7 +181,7 @@ def _card(card: Card) -> RenderableType:
     parts: list[RenderableType] = [_grid(_facts(approval))]
     for host, impact in approval.impacts.items():
         parts += [Words(f"\n{_plain(host)} now", style="bold"), _grid(impact.facts)]
-    parts += map(_step, card.steps)
+    parts += map(_step, shown_steps(card))
     for outcome in approval.outcomes:
         parts += _outcome(outcome)
     if approval.note:
@@ -194,6 +195,7 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
     arguments = " ".join(f"{name}={value}" for name, value in sorted(approval.action.arguments.items()))
     return [
         ("hosts", ", ".join(approval.action.hosts)),
+        *(("rollout", said) for said in [approval.bindings.get("rollout")] if said),
         ("arguments", arguments),
         ("asked by", approval.requester.user_id),
         ("reason, as given", approval.reason or "none"),

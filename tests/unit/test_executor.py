@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from opsbot import executor as executor_module
+from opsbot import campaign
 from opsbot.actions import Catalogue
 from opsbot.approvals import Proposal, open_approval
 from opsbot.discovery import Registry
@@ -288,7 +288,7 @@ async def test_reconciling_a_host_that_left_the_inventory_stays_unknown(executor
 
 
 async def test_progress_is_told_while_a_host_works(executor, catalogue, script, monkeypatch):
-    monkeypatch.setattr(executor_module, "_TICK_S", 0.01)
+    monkeypatch.setattr(campaign, "_TICK_S", 0.01)
     seen, enough = [], threading.Event()
 
     async def progress(approval, steps):

@@ -89,4 +89,4 @@ def test_what_is_agreed_to_is_said_for_many_hosts_only():
     assert agreed_text(Rollout(), 1) == ""
     assert agreed_text(Rollout(), 2).startswith("one canary, then 1 at a time, at most 1 unavailable")
     said = agreed_text(Rollout(2, 3, 4, 60), 9)
-    assert said == "2 canaries, then 3 at a time, at most 4 unavailable; a pause of 60 s ends it"
+    assert said == "2 canaries, then 3 at a time, at most 4 unavailable; a pause of 1 min ends it"

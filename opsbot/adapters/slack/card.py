@@ -1,24 +1,44 @@
 """The approval card: facts from the record in fixed first blocks, then people's and hosts' own words, labelled."""
 
 import json
+from collections import Counter
 from datetime import datetime
 
 from opsbot.adapters.slack import pieces
 from opsbot.adapters.slack.mrkdwn import date, defanged
 from opsbot.adapters.slack.pieces import Block, Payload
 from opsbot.adapters.slack.visible import cut, one_line, spelled_out
-from opsbot.domain import Actor, Approval, ApprovalState, Card, HostOutcome, Impact, Result, Review, Step
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    Card,
+    HostOutcome,
+    Impact,
+    Order,
+    OrderVerb,
+    Result,
+    Review,
+    Step,
+)
+from opsbot.rollout import shown_steps
 
 APPROVE = "opsbot.approve"
 DENY = "opsbot.deny"
 PLAN = "opsbot.plan"
+PAUSE = "opsbot.pause"
+RESUME = "opsbot.resume"
+HALT = "opsbot.halt"
 
 # Slack shows about this much before "See more"; the record and `/ops explain` have the rest.
 _REASON_MAX = 300
 _EVIDENCE_MAX = 2000
 _FACT_MAX = 200
 _HOSTS_SHOWN = 8
-_STEPS_SHOWN = 20
+_STEPS_SHOWN = 50
+# With more lines than this each one is kept short.
+_STEPS_IN_FULL = 10
+_DETAIL_MAX = 60
 
 _TITLES = {
     ApprovalState.PENDING: "Approval needed",
@@ -31,6 +51,7 @@ _TITLES = {
     ApprovalState.EXPIRED: "Expired",
     ApprovalState.STALE: "Stale",
 }
+_INTEREST = {"running": 0, "failed": 1, "done": 3}
 _VERDICTS = {
     Result.DONE: "done, verified on the host",
     Result.FAILED: "FAILED",
@@ -42,11 +63,14 @@ _VERDICTS = {
 def render(card: Card) -> Payload:
     """Render a card. The first blocks hold facts only and never depend on what a person, model or host wrote."""
     approval = card.approval
-    facts = [_title(approval), _facts(approval), _people(approval), _impacts(approval), _standing(approval)]
-    progress = [_steps(card.steps)] if card.steps else []
-    results = [_outcome(outcome) for outcome in approval.outcomes[:_HOSTS_SHOWN]]
-    blocks = [*facts, *progress, *results, _quoted(approval), *_buttons(approval)]
-    return Payload(_sentence(approval), tuple(blocks), _plain(card))
+    facts = [_title(card), _facts(approval), _people(approval), _impacts(approval), _standing(card)]
+    steps = shown_steps(card)
+    progress = [_steps(steps)] if steps else []
+    # What went wrong comes first: it is what somebody has to act on.
+    worst = sorted(approval.outcomes, key=lambda outcome: outcome.result is Result.DONE)
+    results = [_outcome(outcome) for outcome in worst[:_HOSTS_SHOWN]]
+    blocks = [*facts, *progress, *results, _quoted(approval), *_buttons(card)]
+    return Payload(_sentence(card), tuple(blocks), _plain(card))
 
 
 def fact_blocks(payload: Payload) -> tuple[Block, ...]:
@@ -54,13 +78,28 @@ def fact_blocks(payload: Payload) -> tuple[Block, ...]:
     return payload.blocks[:5]
 
 
-def _title(approval: Approval) -> Block:
-    return pieces.header(f"{_TITLES[approval.state]}: {_action_line(approval)}")
+def _title(card: Card) -> Block:
+    return pieces.header(f"{_state(card)}: {_action_line(card.approval)}")
+
+
+def _state(card: Card) -> str:
+    approval = card.approval
+    if approval.state is ApprovalState.EXECUTING and card.order is not None:
+        return "Stopping" if card.order.verb is OrderVerb.HALT else "Paused"
+    return "Stopped" if _stopped(approval) else _TITLES[approval.state]
+
+
+def _stopped(approval: Approval) -> bool:
+    """Whether it ended before its last host though nothing went wrong on a host."""
+    several = len(approval.action.hosts) > 1 and bool(approval.untouched)
+    return several and approval.state is ApprovalState.FAILED and {o.result for o in approval.outcomes} <= {Result.DONE}
 
 
 def _action_line(approval: Approval) -> str:
     arguments = " ".join(_value(value) for _, value in sorted(approval.action.arguments.items()))
-    hosts = ", ".join(one_line(host, _FACT_MAX) for host in approval.action.hosts)
+    names = [one_line(host, _FACT_MAX) for host in approval.action.hosts]
+    more = len(names) - _HOSTS_SHOWN
+    hosts = ", ".join(names[:_HOSTS_SHOWN]) + (f" and {more} more hosts" if more > 0 else "")
     said = " ".join(part for part in (one_line(approval.action.tool, _FACT_MAX), arguments) if part)
     return f"{said} on {hosts}" if hosts else said
 
@@ -74,9 +113,12 @@ def _facts(approval: Approval) -> Block:
     action = approval.action
     rows = [("action", one_line(action.tool, _FACT_MAX))]
     rows += [(one_line(name, 40), _value(value)) for name, value in sorted(action.arguments.items())]
-    rows += [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
-    rows += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
-    rows += [("approval", one_line(approval.id, 64))]
+    hosts = [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
+    rest = [("rollout", one_line(said, _FACT_MAX))] if (said := approval.bindings.get("rollout")) else []
+    rest += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
+    rest += [("approval", one_line(approval.id, 64))]
+    # Many names go last, so that none of them pushes a fact out of the block.
+    rows += [*hosts, *rest] if len(hosts) <= _HOSTS_SHOWN else [*rest, *hosts]
     width = max(len(name) for name, _ in rows)
     return pieces.rich_text(
         pieces.preformatted(cut("\n".join(f"{name:<{width}}  {value}" for name, value in rows), 3000))
@@ -129,8 +171,29 @@ def _aligned(facts: tuple[tuple[str, str], ...]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _standing(approval: Approval) -> Block:
-    return pieces.mrkdwn_section("\n".join([_state_line(approval), *map(_review, approval.reviews[:10])]))
+def _standing(card: Card) -> Block:
+    approval = card.approval
+    now = _state_line(approval)
+    if approval.state is ApprovalState.EXECUTING and card.order is not None:
+        now = _order_line(card.order)
+    elif _stopped(approval):
+        now = _stop_line(approval)
+    return pieces.mrkdwn_section("\n".join([now, *map(_review, approval.reviews[:10])]))
+
+
+def _order_line(order: Order) -> str:
+    who = f"by {_person(order.actor)} {_moment(order.at)}"
+    if order.verb is OrderVerb.HALT:
+        return f"*Stopping*, asked {who}. Hosts under way are finished; nothing more is started."
+    return (
+        f"*Paused* {who}. Hosts under way are finished; nothing more is started. To go on, press *Resume* (whoever may "
+        "approve this, or who paused it); a pause that lasts too long ends it."
+    )
+
+
+def _stop_line(approval: Approval) -> str:
+    who = f" by {_person(approval.halted.actor)} {_moment(approval.halted.at)}" if approval.halted else ""
+    return f"*Stopped*{who}. Hosts marked untouched were left as they are: {len(approval.untouched)}."
 
 
 def _review(review: Review) -> str:
@@ -162,14 +225,18 @@ def _state_line(approval: Approval) -> str:
 
 
 def _steps(steps: tuple[Step, ...]) -> Block:
-    hidden = len(steps) - _STEPS_SHOWN
-    items = [pieces.line(*_step(step)) for step in steps[-_STEPS_SHOWN:]]
-    earlier = [pieces.line(pieces.words(f"({hidden} earlier steps)"))] if hidden > 0 else []
-    return pieces.rich_text(pieces.bullets(*earlier, *items))
+    """Show one line per host; with very many hosts, those of most interest: under way, then what went wrong."""
+    first = sorted(steps, key=lambda step: _INTEREST.get(step.state, 2)) if len(steps) > _STEPS_SHOWN else list(steps)
+    detail_max = _FACT_MAX if len(steps) <= _STEPS_IN_FULL else _DETAIL_MAX
+    items = [pieces.line(*_step(step, detail_max)) for step in first[:_STEPS_SHOWN]]
+    hidden = Counter(step.state for step in first[_STEPS_SHOWN:])
+    counts = ", ".join(f"{count} {one_line(state, 20)}" for state, count in sorted(hidden.items()))
+    more = [pieces.line(pieces.words(f"and {hidden.total()} more hosts: {counts}"))] if hidden else []
+    return pieces.rich_text(pieces.bullets(*items, *more))
 
 
-def _step(step: Step) -> list[Block]:
-    detail = cut(one_line(step.detail, _FACT_MAX), _FACT_MAX)
+def _step(step: Step, detail_max: int) -> list[Block]:
+    detail = cut(one_line(step.detail, _FACT_MAX), detail_max)
     runs = [pieces.words(f"[{one_line(step.state, 20)}] ", code=True), pieces.words(one_line(step.title, _FACT_MAX))]
     return runs + ([pieces.words(f": {detail}")] if detail else [])
 
@@ -205,7 +272,11 @@ def _untrusted(text: str) -> str:
     return cut(defanged(spelled_out(text[:_REASON_MAX])), _REASON_MAX).strip()
 
 
-def _buttons(approval: Approval) -> list[Block]:
+def _buttons(card: Card) -> list[Block]:
+    approval = card.approval
+    if approval.state is ApprovalState.EXECUTING:
+        record = pieces.button("Show record", PLAN, approval.id)
+        return [pieces.actions(*_orders(card), record)]
     if approval.state is not ApprovalState.PENDING:
         return [pieces.actions(pieces.button("Show record", PLAN, approval.id))]
     approve = pieces.button("Approve", APPROVE, approval.id, style="primary")
@@ -214,21 +285,38 @@ def _buttons(approval: Approval) -> list[Block]:
     return [pieces.actions(approve, deny, pieces.button("Show plan", PLAN, approval.id))]
 
 
-def _sentence(approval: Approval) -> str:
-    said = f"{_TITLES[approval.state]}: {_action_line(approval)}"
+def _orders(card: Card) -> list[Block]:
+    """Buttons for an action with hosts that have not been started."""
+    open_ones = any(step.state in ("waiting", "paused") for step in card.steps)
+    halted = card.order is not None and card.order.verb is OrderVerb.HALT
+    if len(card.approval.action.hosts) == 1 or not open_ones or halted:
+        return []
+    go = ("Resume", RESUME) if card.order is not None else ("Pause", PAUSE)
+    stop = pieces.button("Stop", HALT, card.approval.id, style="danger")
+    stop["confirm"] = pieces.confirm(
+        "Stop here?",
+        "Hosts under way are finished, all others stay as they are. It cannot go on later.",
+        "Stop",
+        "Back",
+    )
+    return [pieces.button(*go, card.approval.id), stop]
+
+
+def _sentence(card: Card) -> str:
+    said = f"{_state(card)}: {_action_line(card.approval)}"
     return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _plain(card: Card) -> str:
     approval = card.approval
-    lines = [f"{_TITLES[approval.state]}: {_action_line(approval)}", f"digest {approval.digest[:12]}, id {approval.id}"]
+    lines = [f"{_state(card)}: {_action_line(approval)}", f"digest {approval.digest[:12]}, id {approval.id}"]
     lines += [
         f"{host}: {name} {one_line(value, _FACT_MAX)}"
         for host, i in approval.impacts.items()
         for name, value in i.facts
     ]
     lines += [f"by {review.actor.user_id}: {'approved' if review.approve else 'denied'}" for review in approval.reviews]
-    lines += [f"[{step.state}] {one_line(step.title, _FACT_MAX)}" for step in card.steps]
+    lines += [f"[{step.state}] {one_line(step.title, _FACT_MAX)}" for step in shown_steps(card)]
     lines += [f"{o.host}: {_VERDICTS[o.result]}. {one_line(o.summary, 400)}" for o in approval.outcomes]
     if approval.state is ApprovalState.PENDING:
         lines.append(f"The buttons could not be shown: `/ops explain {approval.id}` tells more.")

@@ -39,7 +39,14 @@ COMMANDS = frozenset({"/ops"})
 # Longer messages are cut, and the text says so: a pasted log belongs into a file or a tool's output.
 TEXT_MAX = 8000
 
-_VERBS = {card.APPROVE: "approve", card.DENY: "deny", card.PLAN: "plan"}
+_VERBS = {
+    card.APPROVE: "approve",
+    card.DENY: "deny",
+    card.PLAN: "plan",
+    card.PAUSE: "pause",
+    card.RESUME: "resume",
+    card.HALT: "halt",
+}
 _ID = re.compile(r"[A-Z0-9]{1,32}")
 _TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,8}")
 _APPROVAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
