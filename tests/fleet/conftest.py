@@ -1,7 +1,8 @@
 """A fleet of real hosts for tests marked `fleet`: booted once a session, faults healed after each test.
 
 Skips, with the reason, where no fleet can run; fails instead when FLEET_REQUIRED=1 (set it in CI, else a CI that lost a
-tool goes green with nothing tested). FLEET_N: how many hosts (3), or words of `fleet up`: "8 --newer 2". FLEET_KEEP=1: leave them running.
+tool goes green with nothing tested). FLEET_N: how many hosts (3), or words of `fleet up`: "8 --newer 2".
+FLEET_KEEP=1: leave them running.
 """
 
 import json
@@ -19,6 +20,7 @@ FLEET = str(Path(__file__).resolve().parent / "fleet")
 # The first image is built in one to three minutes; a boot takes seconds.
 BOOT_TIMEOUT_S = 900
 NO_FLEET_STATUS = 77
+ROLLOUT_HOSTS = 6
 # What image/etc/sudoers.d/fleet lets the user `bot` restart.
 UNITS = tuple(
     f"{name}.service" for name in ("nginx", "redis-server", "flapper", "slowstop", "stubborn", "brittle", "slowstart")
@@ -63,6 +65,19 @@ def fleet() -> Iterator[FleetInventory]:
 @pytest.fixture(scope="session")
 def fleet_hosts(fleet: FleetInventory) -> dict[str, Host]:
     """The hosts by name (h1, h2, …), as the inventory describes them: user `bot`, pinned host key, units of sudoers."""
+    return _hosts(fleet)
+
+
+@pytest.fixture(scope="session")
+def six_hosts(fleet: FleetInventory) -> dict[str, Host]:
+    """The hosts h1 to h6, where necessary booted in addition; a fleet that is larger stays as it is."""
+    if len(fleet["hosts"]) < ROLLOUT_HOSTS:
+        subprocess.run([FLEET, "up", str(ROLLOUT_HOSTS)], check=True, timeout=BOOT_TIMEOUT_S)
+    hosts = _hosts(json.loads(subprocess.check_output([FLEET, "inventory"])))
+    return {f"h{number}": hosts[f"h{number}"] for number in range(1, ROLLOUT_HOSTS + 1)}
+
+
+def _hosts(fleet: FleetInventory) -> dict[str, Host]:
     pins = _pinned_keys(Path(fleet["known_hosts"]))
     return {
         entry["name"]: Host(
