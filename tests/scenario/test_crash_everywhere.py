@@ -3,14 +3,26 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from opsbot.domain import ApprovalState, AssistantMessage, IncomingMessage, ToolResult, Usage, UserMessage
+import pytest
+
+from opsbot.domain import (
+    ApprovalState,
+    AssistantMessage,
+    IncomingMessage,
+    Result,
+    Rollout,
+    ToolResult,
+    Usage,
+    UserMessage,
+)
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
 from tests.scenario.house import ALICE, BOB, THREAD, House, World
 from tests.scenario.mortal import Life, Mortal
 from tests.scripted_model import call
 
-NGINX = ("web-1", "nginx.service")
+TWO = ("web-1", "web-2")
 
 
 class Reflex:
@@ -18,9 +30,12 @@ class Reflex:
 
     name = "reflex"
 
+    def __init__(self, hosts: tuple[str, ...] = ("web-1",)) -> None:
+        self._hosts = hosts
+
     async def reply(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         if isinstance(request.messages[-1], UserMessage):
-            yield call("restart_service", "c1", hosts=["web-1"], unit="nginx")
+            yield call("restart_service", "c1", hosts=[*self._hosts], unit="nginx")
             yield Done("tool_calls")
             return
         result = next(m for m in reversed(request.messages) if isinstance(m, ToolResult))
@@ -32,15 +47,16 @@ class Reflex:
         return
 
 
-def mortal_house(world: World, life: Life) -> House:
+def mortal_house(world: World, life: Life, hosts: tuple[str, ...]) -> House:
     """A process that dies at `life.dies_at`, on the world's immortal database, hosts and Slack."""
     inside = World(
         store=Mortal(world.store, life, "store"),
         machines=world.machines,
         chat=Mortal(world.chat, life, "chat"),
         clock=world.clock,
-        model=Reflex(),
+        model=Reflex(hosts),
         ids=world.ids,
+        rules=world.rules,
     )
     house = House(inside)
     house.world.chat.messages  # noqa: B018 - the people's view goes to the same Slack
@@ -74,17 +90,20 @@ async def until_dead(life: Life, work) -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-async def one_life(dies_at: int) -> tuple[World, Life]:
+async def one_life(
+    dies_at: int, hosts: tuple[str, ...] = ("web-1",), rollout: Rollout | None = None
+) -> tuple[World, Life]:
     """Live once up to step `dies_at` (0: to the end), then once more as an immortal, and finish the job."""
     world, life, acknowledged = World(), Life(dies_at), set()
-    first = mortal_house(world, life)
+    world.rules = replace(world.rules, rollout=rollout or Rollout())
+    first = mortal_house(world, life, hosts)
 
     async def first_life() -> None:
         await first.start()
         await play(first, life, acknowledged)
 
     await until_dead(life, first_life())
-    world.model = Reflex()
+    world.model = Reflex(hosts)
     second = House(world)
     await second.start()
     await second.quiet()
@@ -97,9 +116,12 @@ def check(world: World, life: Life, conversation, approvals) -> None:
     where = f"died {life.last} (step {life.dies_at})"
     assert len(approvals) == 1, where
     (approval,) = approvals
-    restarts = world.machines.restarts[NGINX]
+    done = {outcome.host for outcome in approval.outcomes if outcome.result is Result.DONE}
     assert approval.state in (ApprovalState.DONE, ApprovalState.FAILED), where
-    assert restarts == (1 if approval.state is ApprovalState.DONE else 0), where
+    for host in approval.action.hosts:
+        assert world.machines.restarts[host, "nginx.service"] == (host in done), where
+        assert host in done or approval.state is ApprovalState.FAILED, where
+        assert (host in approval.untouched) is (host not in {outcome.host for outcome in approval.outcomes}), where
     assert conversation.open_calls == (), where
     assert isinstance(conversation.messages[-1], AssistantMessage), where
     assert Counter(type(m).__name__ for m in conversation.messages)["UserMessage"] == 1, where
@@ -128,3 +150,17 @@ async def test_dying_at_every_step_never_doubles_and_never_forgets():
         ends[approvals[0].state] += 1
     # Only a death between "executing" and the recorded intent leaves an approved action undone, and says so.
     assert ends[ApprovalState.DONE] > ends[ApprovalState.FAILED] * 5
+
+
+@pytest.mark.parametrize("rollout", [Rollout(), Rollout(canary=2, max_unavailable=2)], ids=["in turn", "side by side"])
+async def test_dying_at_every_step_of_two_hosts_neither_doubles_nor_forgets_one(rollout: Rollout):
+    _, whole = await one_life(0, TWO, rollout)
+    ends = Counter()
+    for step in range(1, whole.steps + 1):
+        world, life = await one_life(step, TWO, rollout)
+        approvals = await world.store.approvals.of_conversation(THREAD.key)
+        check(world, life, await world.store.conversations.load(THREAD), approvals)
+        ends[approvals[0].state, approvals[0].untouched] += 1
+    assert ends[ApprovalState.DONE, ()] > 20
+    named = ends[ApprovalState.FAILED, ("web-2",)] + ends[ApprovalState.FAILED, TWO]
+    assert named >= 2
