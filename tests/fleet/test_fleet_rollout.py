@@ -144,7 +144,9 @@ async def test_paused_and_stopped_by_buttons(bot, workbench, six_hosts, rollout,
     before = runs(as_root, six_hosts)
     alice, bob = workbench.person("alice"), workbench.person("bob")
     card = await ask_and_approve(workbench)
-    running = await workbench.wait_for(lambda m: m["ts"] == card["ts"] and "opsbot.pause" in says(m), 60)
+    running = await workbench.wait_for(
+        lambda m: m["ts"] == card["ts"] and "opsbot.pause" in says(m) and "[running]" in says(m), 60
+    )
     await alice.clicks(running, "opsbot.pause")
     paused = await workbench.wait_for(
         lambda m: m["ts"] == card["ts"] and "opsbot.resume" in says(m) and "[running]" not in says(m), 60
