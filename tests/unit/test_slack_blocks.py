@@ -23,6 +23,8 @@ from opsbot.domain import (
     Content,
     HostOutcome,
     Impact,
+    Order,
+    OrderVerb,
     Report,
     Result,
     Review,
@@ -30,6 +32,7 @@ from opsbot.domain import (
     Table,
     Text,
 )
+from opsbot.rollout import host_steps
 from opsbot.workbench import Limits
 from opsbot.workbench.validation import check_message
 from tests import records
@@ -178,6 +181,108 @@ def test_a_deleted_host_log_does_not_hide_the_newest_lines() -> None:
     evidence = "\n".join(f"line {number}" for number in range(5000))
     payload = card.render(Card(approval_with(evidence, ApprovalState.FAILED, Result.FAILED)))
     assert "line 4999" in json.dumps(payload.blocks)
+
+
+# --- cards of actions on many hosts ----------------------------------------------------------------------------------
+
+
+def many(count: int, state: ApprovalState, *ended: Result, **changes: Any) -> Approval:
+    names = tuple(f"edge-{number:02}.{'x' * 50}" for number in range(1, count + 1))
+    outcomes = tuple(HostOutcome(name, r, "was restarted " * 9) for name, r in zip(names, ended, strict=False))
+    impacts = {name: Impact((("state", "active"), ("network", "listens on tcp 80" * 5))) for name in names}
+    action = Action("restart_service", {"unit": "nginx.service"}, names)
+    bindings = {"rollout": "one canary, then 2 at a time, at most 2 unavailable; a pause of 30 min ends it"}
+    return records.approval(
+        action=action, impacts=impacts, state=state, outcomes=outcomes, bindings=bindings, **changes
+    )
+
+
+def progress(approval: Approval, waiting: str = "waiting", running: int = 2) -> tuple[Step, ...]:
+    return host_steps(approval, dict.fromkeys(approval.untouched[:running], 3.0), waiting=waiting)
+
+
+def texts(payload: Payload) -> str:
+    return json.dumps(payload.blocks)
+
+
+@pytest.mark.parametrize("count", [*range(1, 13), 20, 21, 49, 50, 51, 200])
+@pytest.mark.parametrize("state", list(ApprovalState))
+def test_cards_of_few_and_many_hosts_are_valid_and_name_every_host(count: int, state: ApprovalState) -> None:
+    approval = many(count, state, *[Result.DONE] * (count // 2), Result.FAILED)
+    payload = card.render(Card(approval, progress(approval)))
+    assert_slack_takes(payload)
+    assert len(json.dumps(payload.blocks)) < 60_000
+    if state in (ApprovalState.EXECUTING, ApprovalState.FAILED) and 1 < count <= 50:
+        lines = [e for e in walk(list(payload.blocks)) if e.get("type") == "rich_text_list"]
+        assert len(lines[0]["elements"]) == count
+        assert all(name in json.dumps(lines) for name in approval.action.hosts)
+
+
+def test_facts_of_many_hosts_are_never_pushed_out_by_names() -> None:
+    shown = json.dumps(card.fact_blocks(card.render(Card(many(200, ApprovalState.PENDING)))))
+    for fact in ("one canary, then 2 at a time", "digest    " + "cd" * 6, "7KQ2M4"):
+        assert fact in shown
+    assert "and 192 more hosts" in shown
+
+
+def test_with_very_many_hosts_those_under_way_and_the_failed_are_shown() -> None:
+    approval = many(200, ApprovalState.EXECUTING, *[Result.DONE] * 150, Result.FAILED)
+    shown = texts(card.render(Card(approval, progress(approval))))
+    assert "edge-151" in shown
+    assert "[running]" in shown
+    assert "and 150 more hosts: 150 done" in shown
+
+
+def test_a_failure_comes_before_what_went_well() -> None:
+    approval = many(12, ApprovalState.FAILED, *[Result.DONE] * 10, Result.FAILED)
+    verdicts = re.findall(r"(edge-\d\d)\.x+: (FAILED|done, verified)", texts(card.render(Card(approval))))
+    assert verdicts[0] == ("edge-11", "FAILED")
+    assert len(verdicts) == 8
+
+
+@pytest.mark.parametrize(
+    ("steps", "verb", "wanted"),
+    [
+        ("waiting", None, ["opsbot.pause", "opsbot.halt", "opsbot.plan"]),
+        ("paused", OrderVerb.PAUSE, ["opsbot.resume", "opsbot.halt", "opsbot.plan"]),
+        ("waiting", OrderVerb.HALT, ["opsbot.plan"]),
+    ],
+)
+def test_buttons_while_it_runs(steps: str, verb: OrderVerb | None, wanted: list[str]) -> None:
+    approval = many(6, ApprovalState.EXECUTING, Result.DONE)
+    order = Order(verb, Actor("T1", "U9"), records.NOON) if verb else None
+    payload = card.render(Card(approval, progress(approval, steps), order))
+    assert action_ids(payload) == wanted
+    assert_slack_takes(payload)
+
+
+def test_nothing_can_be_ordered_when_every_host_was_begun_or_there_is_one() -> None:
+    last = many(3, ApprovalState.EXECUTING, Result.DONE)
+    assert action_ids(card.render(Card(last, progress(last)))) == ["opsbot.plan"]
+    alone = many(1, ApprovalState.EXECUTING)
+    assert action_ids(card.render(Card(alone, progress(alone, running=0)))) == ["opsbot.plan"]
+
+
+def test_a_pause_says_who_when_and_how_to_go_on() -> None:
+    approval = many(6, ApprovalState.EXECUTING, Result.DONE)
+    order = Order(OrderVerb.PAUSE, Actor("T1", "U9"), records.NOON)
+    payload = card.render(Card(approval, progress(approval, "paused"), order))
+    shown = texts(payload)
+    assert payload.text.startswith("Paused: restart_service")
+    assert f"*Paused* by <@U9> <!date^{int(records.NOON.timestamp())}^" in shown
+    assert "press *Resume*" in shown
+    assert "[paused]" in shown
+
+
+def test_a_halt_is_not_shown_as_a_failure_of_a_host() -> None:
+    halted = Order(OrderVerb.HALT, Actor("T1", "U9"), records.NOON)
+    approval = many(4, ApprovalState.FAILED, Result.DONE, Result.DONE, halted=halted)
+    payload = card.render(Card(approval))
+    assert payload.text.startswith("Stopped: restart_service")
+    shown = texts(payload)
+    assert "*Stopped* by <@U9>" in shown
+    assert shown.count("[untouched]") == 2
+    assert payload.plain.count("[untouched]") == 2
 
 
 # --- texts and reports -----------------------------------------------------------------------------------------------

@@ -97,7 +97,8 @@ def test_slash_command_is_at_the_top_level_with_its_handle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action_id", "verb"), [("opsbot.approve", "approve"), ("opsbot.deny", "deny"), ("opsbot.plan", "plan")]
+    ("action_id", "verb"),
+    [(f"opsbot.{verb}", verb) for verb in ("approve", "deny", "plan", "pause", "resume", "halt")],
 )
 def test_button_is_a_decision_by_the_clicker(action_id: str, verb: str) -> None:
     found = heard(click(action_id))
