@@ -28,6 +28,7 @@ from opsbot.domain import (
     UnitFacts,
     UnitVerb,
     Usage,
+    Vitals,
 )
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -192,6 +193,13 @@ class Machines(Protocol):
 
     def facts(self, host: Host, *, timeout_s: float) -> ServerFacts:
         """Look at the machine: one round trip."""
+        ...
+
+    def vitals(self, host: Host, *, timeout_s: float) -> Vitals:
+        """Look at the part of it that starts no process there: for many hosts, and often.
+
+        `cpu_percent` is over the time since this host was last looked at, if that is 1 to 120 s; else None.
+        """
         ...
 
     def services(self, host: Host) -> "Services":

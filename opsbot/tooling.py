@@ -20,6 +20,7 @@ from opsbot.domain import (
     Table,
     UnitFacts,
     UnitVerb,
+    Vitals,
 )
 from opsbot.errors import CommandTimedOut, ToolDefinitionError
 from opsbot.ports import Machines
@@ -73,6 +74,10 @@ class Context:
     def facts(self, host: Host) -> ServerFacts:
         """Load, CPU, memory, swap, disks, inodes, uptime and failed units, in one round trip."""
         return self._machines.facts(host, timeout_s=self.remaining_s)
+
+    def vitals(self, host: Host) -> Vitals:
+        """Load, memory, swap, uptime and boot id, and CPU since the last look: in milliseconds, without a process."""
+        return self._machines.vitals(host, timeout_s=self.remaining_s)
 
     def show(self, host: Host, unit: str) -> UnitFacts:
         """Read one service."""

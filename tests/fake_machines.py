@@ -17,11 +17,11 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from opsbot.domain import CommandResult, Disk, Host, LogLine, ServerFacts, ServiceManager, UnitFacts, UnitVerb
+from opsbot.domain import CommandResult, Disk, Host, LogLine, ServerFacts, ServiceManager, UnitFacts, UnitVerb, Vitals
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
 from opsbot.ports import Machines, Services
 from opsbot.units import canonical_unit
@@ -148,6 +148,10 @@ class FakeMachines(Machines):
         failed = tuple(u.name for u in self.units_of(host.name) if u.active_state == "failed")
         return replace(self.servers.get(host.name, server_facts(host.name)), failed_units=failed)
 
+    def vitals(self, host: Host, *, timeout_s: float) -> Vitals:
+        self.reach(host, ("vitals",), timeout_s)
+        return vitals_of(self.servers.get(host.name, server_facts(host.name)))
+
     def services(self, host: Host) -> "FakeServices":
         return FakeServices(self, host)
 
@@ -257,6 +261,11 @@ def unit_facts(host: str, unit: FakeUnit) -> UnitFacts:
         invocation_id=hashlib.sha256(f"{host}/{unit.name}/{unit.run}".encode()).hexdigest()[:32],
         required_by=unit.required_by,
     )
+
+
+def vitals_of(facts: ServerFacts) -> Vitals:
+    """Return the part of the facts that is read without a process."""
+    return Vitals(**{field.name: getattr(facts, field.name) for field in fields(Vitals)})
 
 
 def server_facts(hostname: str) -> ServerFacts:

@@ -1,14 +1,16 @@
 """What hosts of tests do and say: well or badly, below SSH and in answer to a command."""
 
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
 import paramiko
 
-from tests.ssh_servers import Exec
+from tests.ssh_servers import Answer, Exec
 
 # --- what raw servers say --------------------------------------------------------------------------------------------
 
@@ -118,3 +120,46 @@ def keeps_stream_open(exec_: Exec) -> None:
     exec_.say("started\n")
     exec_.channel.send_exit_status(0)
     exec_.hold()
+
+
+class RealShell:
+    """Runs the line in this machine's `sh`, as sshd would; remembers the processes. `path` is the commands' PATH."""
+
+    def __init__(self, path: str = os.defpath) -> None:
+        self.path = path
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, exec_: Exec) -> int:
+        with subprocess.Popen(
+            ["/bin/sh", "-c", exec_.line.decode().replace("exec sh", "exec /bin/sh")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": self.path},
+        ) as process:
+            self.processes.append(process)
+            feeding = threading.Thread(target=_feed, args=(exec_, process), daemon=True)
+            feeding.start()
+            while piece := os.read(process.stdout.fileno(), 65536):
+                with contextlib.suppress(OSError):
+                    exec_.say(piece)
+            status = process.wait()
+            exec_.channel.shutdown_read()
+            exec_.channel.in_buffer.close()
+            feeding.join(5)
+        return status if status >= 0 else 128 - status
+
+
+def _feed(exec_: Exec, process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(OSError, EOFError):
+        while piece := exec_.channel.recv(65536):
+            process.stdin.write(piece)
+            process.stdin.flush()
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+
+
+def splits(probe: Answer, command: Answer | None = None) -> Answer:
+    """Answer probe channels so, and commands otherwise (by default in a real shell)."""
+    real = command or RealShell()
+    return lambda exec_: (probe if exec_.line == b"exec sh" else real)(exec_)

@@ -126,6 +126,22 @@ class _Interface(paramiko.ServerInterface):
             return paramiko.OPEN_FAILED_RESOURCE_SHORTAGE
         return paramiko.OPEN_SUCCEEDED
 
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        self._server.block("tunnel")
+        if not self._server.forwards:
+            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        try:
+            sock = socket.create_connection(destination, timeout=JOIN_S)
+        except OSError:
+            return paramiko.OPEN_FAILED_CONNECT_FAILED
+        self._server.tunnelled.append(destination)
+        thread = threading.Thread(target=self._server.forward, args=(self._transport, chanid, sock), daemon=True)
+        self._server.track(thread)
+        thread.start()
+        return paramiko.OPEN_SUCCEEDED
+
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.commands.append(command)
         self._server.block("exec")
@@ -151,7 +167,8 @@ class _Interface(paramiko.ServerInterface):
 class SshServer:
     """An SSH server on a free port of 127.0.0.1. Use as a context manager; leaves no thread.
 
-    `blocked`: steps that hang ("auth", "channel", "exec"). `max_sessions`: refuse more channels at once.
+    `blocked`: steps that hang ("auth", "channel", "tunnel", "exec"). `max_sessions`: refuse more channels at once.
+    `forwards`: whether it may be a jump host; `tunnelled` and `tunnels` are where to, and how many are open.
     """
 
     keys: Keys
@@ -164,6 +181,9 @@ class SshServer:
     commands: list[bytes] = field(default_factory=list)
     connections: int = 0
     most_busy: int = 0
+    forwards: bool = True
+    tunnelled: list[tuple[str, int]] = field(default_factory=list)
+    tunnels: int = 0
 
     def __post_init__(self) -> None:
         self.client_key = self.keys.client_key
@@ -214,6 +234,23 @@ class SshServer:
         if step in self.blocked:
             self.stopping.wait()
 
+    def forward(self, transport: paramiko.Transport, chanid: int, sock: socket.socket) -> None:
+        """Copy between a tunnel and its target until either ends."""
+        # The channel exists once the request was answered.
+        channel = None
+        while channel is None and transport.is_active():
+            channel = transport._channels.get(chanid)
+        self.tunnels += 1
+        back = threading.Thread(target=_copy, args=(sock.recv, channel.sendall), daemon=True)
+        back.start()
+        _copy(channel.recv, sock.sendall)
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+        back.join(JOIN_S)
+        channel.close()
+        self.tunnels -= 1
+
     def refuse_channels(self) -> bool:
         with self._lock:
             return self._busy >= self.max_sessions
@@ -252,6 +289,12 @@ class SshServer:
             # The event keeps this thread from waiting for the handshake.
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 transport.start_server(event=threading.Event(), server=_Interface(self, transport))
+
+
+def _copy(receive: Callable[[int], bytes], send: Callable[[bytes], None]) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        while piece := receive(65536):
+            send(piece)
 
 
 @dataclass

@@ -1,42 +1,88 @@
-"""How a server is doing, from one fixed script and one round trip; the parser is pure."""
+"""How a server is doing, from fixed scripts and one round trip; the parsers are pure."""
 
 import math
 import re
 from collections.abc import Mapping
-from typing import Final
+from enum import StrEnum
+from typing import Final, Protocol, runtime_checkable
 
+from opsbot.adapters.cpu_readings import CpuTime
 from opsbot.adapters.services.plain import plain_line
-from opsbot.domain import Disk, ServerFacts
+from opsbot.domain import CommandResult, Disk, Host, ServerFacts, Vitals
 from opsbot.errors import CommandFailed
 
 _MARK: Final = "@@opsbot "
+# More than any answer needs, also on hosts with hundreds of mounts.
+MAX_BYTES: Final = 256 * 1024
 
-# POSIX sh; needs no rights. Only files of /proc and two commands under `timeout`: `df -l` asks no network file system,
-# and a systemd that does not answer costs five seconds, not the call. `df -P` is the form POSIX fixes.
-SCRIPT: Final = r"""LC_ALL=C; export LC_ALL
+# POSIX sh; needs no rights. `vitals` uses built-ins only, so it starts no process. `facts` starts a few: `df -l` asks
+# no network file system, and a systemd that does not answer costs five seconds, not the call. `df -P` is the form POSIX
+# fixes.
+PROBE_FUNCTIONS: Final = r"""LC_ALL=C; export LC_ALL
 mark() { printf '\n@@opsbot %s\n' "$1"; }
+first() { mark "$1"; IFS= read -r line <"$2" && printf '%s\n' "$line"; }
 bounded() { if command -v timeout >/dev/null 2>&1; then timeout 5 "$@"; else "$@"; fi; }
-mark stat; head -n 1 /proc/stat
-{ sleep 0.2 || sleep 1; } 2>/dev/null
-mark stat_later; head -n 1 /proc/stat
-mark hostname; cat /proc/sys/kernel/hostname
-mark kernel; cat /proc/sys/kernel/osrelease
-mark boot_id; cat /proc/sys/kernel/random/boot_id
-mark uptime; cat /proc/uptime
-mark loadavg; cat /proc/loadavg
-mark cpus; getconf _NPROCESSORS_ONLN || grep -c '^processor' /proc/cpuinfo
-mark meminfo; grep -E '^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapTotal|SwapFree):' /proc/meminfo
-mark os; cat /etc/os-release || cat /usr/lib/os-release
-mark mounts; cut -d ' ' -f 2,3 /proc/mounts
-mark df; bounded df -l -P -B1 || bounded df -P -k
-mark df_inodes; bounded df -l -P -i || bounded df -P -i
-if [ -d /run/systemd/system ]; then
-  mark failed; bounded systemctl --no-pager list-units --failed --no-legend --plain --full
-  status=$?; mark failed_status; echo "$status"
-fi
-mark end
-exit 0
+vitals() {
+  first stat /proc/stat
+  first uptime /proc/uptime
+  first loadavg /proc/loadavg
+  first boot_id /proc/sys/kernel/random/boot_id
+  mark meminfo
+  while read -r name amount rest; do
+    case $name in
+    MemTotal:|MemFree:|MemAvailable:|Buffers:|Cached:|SwapTotal:) printf '%s %s\n' "$name" "$amount" ;;
+    SwapFree:) printf '%s %s\n' "$name" "$amount"; break ;;
+    esac
+  done </proc/meminfo
+  mark vitals_end
+}
+os_name() {
+  while IFS= read -r line; do
+    case $line in PRETTY_NAME=*) printf '%s\n' "$line"; return ;; esac
+  done <"$1"
+}
+facts() {
+  vitals
+  if [ "$1" = sampled ]; then { sleep 0.2 || sleep 1; }; first stat_later /proc/stat; fi
+  first hostname /proc/sys/kernel/hostname
+  first kernel /proc/sys/kernel/osrelease
+  mark cpus; getconf _NPROCESSORS_ONLN || grep -c '^processor' /proc/cpuinfo
+  mark os
+  if [ -r /etc/os-release ]; then os_name /etc/os-release; else os_name /usr/lib/os-release; fi
+  mark mounts; cut -d ' ' -f 2,3 /proc/mounts
+  mark df; bounded df -l -P -B1 || bounded df -P -k
+  mark df_inodes; bounded df -l -P -i || bounded df -P -i
+  if [ -d /run/systemd/system ]; then
+    mark failed; bounded systemctl --no-pager list-units --failed --no-legend --plain --full
+    status=$?; mark failed_status; echo "$status"
+  fi
+  mark end
+}
 """
+
+
+class Probe(StrEnum):
+    """The questions that may be asked over a probe channel: calls of PROBE_FUNCTIONS, and nothing else ever."""
+
+    VITALS = "vitals"
+    # CPU time since boot only, for those who remember an earlier reading; else with a second sample 0.2 s later.
+    FACTS = "facts"
+    FACTS_SAMPLED = "facts sampled"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The same question as a command of its own."""
+        return ("sh", "-c", f"{PROBE_FUNCTIONS}{self}\nexit 0\n")
+
+
+@runtime_checkable
+class Prober(Protocol):
+    """A shell that keeps a channel for probes open."""
+
+    def probe(self, host: Host, probe: Probe, *, timeout_s: float) -> CommandResult:
+        """Ask, within one deadline. Raises as `Shell.run`."""
+        ...
+
 
 # File systems that hold nobody's data, or whose fill level says nothing (read-only images are always full).
 _PSEUDO = frozenset(
@@ -116,6 +162,38 @@ def parse(output: str) -> ServerFacts:
     return facts
 
 
+def parse_vitals(output: str) -> Vitals:
+    """Read the output of `vitals`; what the CPU does is known only beside an earlier reading.
+
+    Raises:
+        CommandFailed: as `parse`.
+    """
+    parts = _sections(output)
+    try:
+        if "vitals_end" not in parts:
+            raise ValueError("cut")
+        memory = _memory(parts["meminfo"])
+        load = [_finite(word) for word in parts["loadavg"].split()[:3]]
+        return Vitals(
+            load=(load[0], load[1], load[2]),
+            cpu_percent=None,
+            memory_total_bytes=memory["MemTotal"],
+            memory_available_bytes=_available(memory),
+            swap_total_bytes=memory.get("SwapTotal", 0),
+            swap_used_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
+            uptime_s=_finite(parts["uptime"].split()[0]),
+            boot_id=plain_line(parts.get("boot_id", ""), limit=64),
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise CommandFailed("The server did not report load, memory and uptime as Linux does.") from error
+
+
+def cpu_time(output: str) -> CpuTime | None:
+    """Return the newest reading of the CPU's counters in this output of `vitals` or `facts`."""
+    parts = _sections(output)
+    return _cpu_time(parts.get("stat_later", "")) or _cpu_time(parts.get("stat", ""))
+
+
 def failed_units(listing: str) -> tuple[str, ...]:
     """Return the unit names of `systemctl list-units --failed --no-legend --plain`."""
     names = (plain_line(line.lstrip("●×*○ ").partition(" ")[0], limit=255) for line in listing.splitlines())
@@ -162,16 +240,18 @@ def _available(memory: Mapping[str, int]) -> int:
 
 
 def _cpu_percent(before: str, after: str) -> float | None:
-    """Busy share between two first lines of /proc/stat; fields 4 and 5 are idle and iowait, from 9 on counted twice."""
-    samples = []
-    for line in (before, after):
-        ticks = [_integer(word) for word in line.split()[1:9]]
-        if len(ticks) < 4 or None in ticks:
-            return None
-        samples.append([tick or 0 for tick in ticks])
-    passed = sum(samples[1]) - sum(samples[0])
-    idle = sum(samples[1][3:5]) - sum(samples[0][3:5])
-    return round(min(100.0, max(0.0, 100.0 * (passed - idle) / passed)), 1) if passed > 0 else None
+    """Busy share between two first lines of /proc/stat."""
+    first, second = _cpu_time(before), _cpu_time(after)
+    return second.busy_percent(first) if first and second else None
+
+
+def _cpu_time(line: str) -> CpuTime | None:
+    """Read the first line of /proc/stat; from its ninth number on, guests are counted twice (proc_stat(5))."""
+    ticks = [_integer(word) for word in line.split()[1:9]]
+    if len(ticks) < 4 or None in ticks:
+        return None
+    known = [tick or 0 for tick in ticks]
+    return CpuTime(sum(known), sum(known[3:5]))
 
 
 def _disks(parts: Mapping[str, str]) -> tuple[Disk, ...]:

@@ -13,8 +13,9 @@ from typing import IO
 
 import psutil
 
+from opsbot.adapters.cpu_readings import CpuReading, CpuTime
 from opsbot.adapters.hostfacts import SMALLEST_BYTES, failed_units, os_name, worth_showing
-from opsbot.domain import CommandResult, Disk, Host, ServerFacts
+from opsbot.domain import CommandResult, Disk, Host, ServerFacts, Vitals
 from opsbot.errors import CommandTimedOut, HostUnreachable, ToolError
 from opsbot.ports import Shell
 
@@ -183,28 +184,51 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 def local_facts(shell: Shell, host: Host, *, timeout_s: float) -> ServerFacts:
     """Look at the bot's own machine; failed units are None where systemd does not run."""
-    memory = psutil.virtual_memory()
-    with warnings.catch_warnings():  # psutil warns where a container hides the paging counters, which we do not use
-        warnings.simplefilter("ignore", RuntimeWarning)
-        swap = psutil.swap_memory()
-    load = psutil.getloadavg()
+    vitals = local_vitals()
     system = os.uname()
     return ServerFacts(
         hostname=system.nodename,
         os=os_name(_read("/etc/os-release") or _read("/usr/lib/os-release")) or f"{system.sysname} {system.release}",
         kernel=system.release,
         cpus=psutil.cpu_count() or 0,
-        load=(round(load[0], 2), round(load[1], 2), round(load[2], 2)),
+        load=vitals.load,
         cpu_percent=psutil.cpu_percent(interval=0.2),
+        memory_total_bytes=vitals.memory_total_bytes,
+        memory_available_bytes=vitals.memory_available_bytes,
+        swap_total_bytes=vitals.swap_total_bytes,
+        swap_used_bytes=vitals.swap_used_bytes,
+        disks=_disks(),
+        uptime_s=vitals.uptime_s,
+        boot_id=vitals.boot_id,
+        failed_units=_failed_units(shell, host, timeout_s),
+    )
+
+
+def local_vitals() -> Vitals:
+    """Look at the bot's own machine without starting a process; the CPU is for `local_reading` to compare."""
+    memory = psutil.virtual_memory()
+    with warnings.catch_warnings():  # psutil warns where a container hides the paging counters, which we do not use
+        warnings.simplefilter("ignore", RuntimeWarning)
+        swap = psutil.swap_memory()
+    load = psutil.getloadavg()
+    return Vitals(
+        load=(round(load[0], 2), round(load[1], 2), round(load[2], 2)),
+        cpu_percent=None,
         memory_total_bytes=memory.total,
         memory_available_bytes=memory.available,
         swap_total_bytes=swap.total,
         swap_used_bytes=swap.used,
-        disks=_disks(),
         uptime_s=max(0.0, time.time() - psutil.boot_time()),
         boot_id=_read("/proc/sys/kernel/random/boot_id").strip() or f"boot-{psutil.boot_time():.0f}",
-        failed_units=_failed_units(shell, host, timeout_s),
     )
+
+
+def local_reading(vitals: Vitals) -> CpuReading:
+    """Read the CPU's counters; guests are part of user time already."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    counted = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return CpuReading(vitals.boot_id, vitals.uptime_s, CpuTime(counted, idle))
 
 
 def _read(path: str) -> str:

@@ -4,13 +4,16 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import SplitResult, urlsplit
 
 from opsbot.adapters import hostfacts
-from opsbot.adapters.local import local_facts
+from opsbot.adapters.cpu_readings import CpuReading, CpuReadings
+from opsbot.adapters.hostfacts import Probe
+from opsbot.adapters.local import local_facts, local_reading, local_vitals
 from opsbot.adapters.services.supervisord import SupervisordServices
 from opsbot.adapters.services.systemd import SystemdServices
-from opsbot.domain import CommandResult, Connection, HealthCheck, Host, ServerFacts, ServiceManager
+from opsbot.domain import CommandResult, Connection, HealthCheck, Host, ServerFacts, ServiceManager, Vitals
 from opsbot.ports import Machines, Services, Shell
 
 _MAX_STATUS_LINE = 1024
@@ -18,11 +21,15 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class HostMachines(Machines):
-    """Real machines. `ssh` reaches those of the inventory's `ssh` connection, `local` the bot's own."""
+    """Real machines. `ssh` reaches those of the inventory's `ssh` connection, `local` the bot's own.
+
+    Facts and vitals are asked over the probe channels of `ssh` if it has any (`hostfacts.Prober`).
+    """
 
     def __init__(self, ssh: Shell, local: Shell) -> None:
         self._ssh = ssh
         self._local = local
+        self._cpu = CpuReadings()
 
     def run(
         self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
@@ -32,8 +39,29 @@ class HostMachines(Machines):
     def facts(self, host: Host, *, timeout_s: float) -> ServerFacts:
         if host.connection is Connection.LOCAL:
             return local_facts(self._local, host, timeout_s=timeout_s)
-        result = self._ssh.run(host, ("sh", "-c", hostfacts.SCRIPT), timeout_s=timeout_s, max_bytes=262144)
-        return hostfacts.parse(result.check().stdout)
+        known = self._cpu.ready(host.name)
+        output = self._ask(host, Probe.FACTS if known else Probe.FACTS_SAMPLED, timeout_s)
+        facts = hostfacts.parse(output)
+        since_then = self._busy(host, facts, output)
+        return replace(facts, cpu_percent=since_then) if facts.cpu_percent is None else facts
+
+    def vitals(self, host: Host, *, timeout_s: float) -> Vitals:
+        if host.connection is Connection.LOCAL:
+            vitals = local_vitals()
+            return replace(vitals, cpu_percent=self._cpu.percent(host.name, local_reading(vitals)))
+        output = self._ask(host, Probe.VITALS, timeout_s)
+        vitals = hostfacts.parse_vitals(output)
+        return replace(vitals, cpu_percent=self._busy(host, vitals, output))
+
+    def _ask(self, host: Host, probe: Probe, timeout_s: float) -> str:
+        if isinstance(self._ssh, hostfacts.Prober):
+            return self._ssh.probe(host, probe, timeout_s=timeout_s).check().stdout
+        run = self._ssh.run(host, probe.argv, timeout_s=timeout_s, max_bytes=hostfacts.MAX_BYTES)
+        return run.check().stdout
+
+    def _busy(self, host: Host, seen: ServerFacts | Vitals, output: str) -> float | None:
+        cpu = hostfacts.cpu_time(output)
+        return self._cpu.percent(host.name, CpuReading(seen.boot_id, seen.uptime_s, cpu)) if cpu else None
 
     def services(self, host: Host) -> Services:
         match host.service_manager:

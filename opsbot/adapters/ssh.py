@@ -5,12 +5,16 @@ import shlex
 import time
 from collections.abc import Sequence
 
+from opsbot.adapters.hostfacts import MAX_BYTES, Probe
 from opsbot.adapters.ssh_command import Command
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_jump import FindHost, no_jumps
 from opsbot.adapters.ssh_link import place_of, scan_host_key
-from opsbot.adapters.ssh_pool import LinkPool, PoolLimits
+from opsbot.adapters.ssh_pool import LinkPool
+from opsbot.adapters.ssh_probe import Prober
+from opsbot.adapters.ssh_slots import PoolLimits
 from opsbot.domain import CommandResult, Host
-from opsbot.errors import BadArguments, HostUnreachable
+from opsbot.errors import BadArguments, CommandTimedOut, HostUnreachable
 
 __all__ = ["ParamikoShell", "PoolLimits", "command_line", "scan_host_key"]
 
@@ -22,13 +26,15 @@ class ParamikoShell:
     """`opsbot.ports.Shell` over SSH. Thread-safe; one instance serves all hosts.
 
     The user's login shell on the host must be a POSIX shell. Only `Host.address` is ever connected to, only a key
-    pinned in `Host.host_key` is accepted, and only `Host.key_file` is tried: no agent, no ~/.ssh.
+    pinned in `Host.host_key` is accepted, and only `Host.key_file` is tried: no agent, no ~/.ssh. `find` returns the
+    inventory's record of a jump host, or None.
     """
 
-    def __init__(self, limits: PoolLimits | None = None) -> None:
+    def __init__(self, limits: PoolLimits | None = None, *, find: FindHost = no_jumps) -> None:
         # paramiko logs whole tracebacks at ERROR; every cause is in the error we raise.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
-        self._pool = LinkPool(limits or PoolLimits())
+        self._pool = LinkPool(limits or PoolLimits(), find)
+        self._prober = Prober(self._pool)
 
     def run(
         self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
@@ -58,6 +64,23 @@ class ParamikoShell:
             truncated=ended.truncated,
             duration_s=time.monotonic() - started_at,
         )
+
+    def probe(self, host: Host, probe: Probe, *, timeout_s: float) -> CommandResult:
+        """Ask one of the fixed questions over the host's probe channel, or by one command where that does not work.
+
+        Raises:
+            HostUnreachable, CommandTimedOut, OutcomeUnknown: see `Shell.run`.
+        """
+        started_at = time.monotonic()
+        deadline = Deadline(timeout_s)
+        answer = self._prober.ask(host, probe, deadline) if not deadline.passed else None
+        if answer is None and deadline.passed:
+            raise CommandTimedOut(f"The look at {host.name} had not ended after {timeout_s:.1f} s. It changes nothing.")
+        if answer is None:
+            return self.run(host, probe.argv, timeout_s=deadline.left_s, max_bytes=MAX_BYTES)
+        status, output = answer
+        text = output.decode("utf-8", "replace")
+        return CommandResult(probe.argv, status, text, duration_s=time.monotonic() - started_at)
 
     def close(self) -> None:
         """Close every connection, also those in use, and end every thread."""

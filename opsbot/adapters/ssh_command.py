@@ -32,7 +32,24 @@ class Ended:
     truncated: bool
 
 
-class _Wake(threading.Event):
+def send_exec(channel: paramiko.Channel, line: bytes) -> None:
+    """Ask the host to run this line, and wait for nothing.
+
+    `Channel.exec_command` waits for the confirmation without any time-out (paramiko/paramiko#1815), hence its six
+    lines here. `channel.event` is set when the host has answered; a refusal closes the channel.
+    """
+    request = paramiko.Message()
+    request.add_byte(cMSG_CHANNEL_REQUEST)
+    request.add_int(channel.remote_chanid)
+    request.add_string("exec")
+    request.add_boolean(True)
+    request.add_string(line)
+    channel.event.clear()
+    channel.event_ready = False
+    channel.get_transport()._send_user_message(request)  # type: ignore[attr-defined]  # not in the stubs
+
+
+class Wake(threading.Event):
     """An alarm shared by two streams: reading one empty must not silence the other, so only `rearm` clears it."""
 
     def clear(self) -> None:
@@ -70,7 +87,7 @@ class Command:
         self._stdout, self._stderr = _Sink(max_bytes), _Sink(max_bytes)
         self._most_bytes = 2 * max_bytes + _DRAIN_BYTES
         self._quiet_since = time.monotonic()
-        self._wake = _Wake()
+        self._wake = Wake()
 
     def run(self, line: bytes, stdin: bytes) -> Ended:
         """Send the command and stay until it ended.
@@ -93,20 +110,9 @@ class Command:
         return self._ended(self._status())
 
     def _send(self, line: bytes) -> None:
-        """Send the request and wait until the host confirms it.
-
-        `Channel.exec_command` waits for that without any time-out (paramiko/paramiko#1815), hence its six lines here.
-        """
-        request = paramiko.Message()
-        request.add_byte(cMSG_CHANNEL_REQUEST)
-        request.add_int(self._channel.remote_chanid)
-        request.add_string("exec")
-        request.add_boolean(True)
-        request.add_string(line)
-        self._channel.event.clear()
-        self._channel.event_ready = False
+        """Send the request and wait until the host confirms it."""
         try:
-            self._channel.get_transport()._send_user_message(request)  # type: ignore[attr-defined]  # not in the stubs
+            send_exec(self._channel, line)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise OutcomeUnknown(
                 f"The connection broke while {self._what} was being sent: {cause_of(error)}."

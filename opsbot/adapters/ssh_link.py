@@ -1,14 +1,19 @@
 """One SSH connection to one host: dialled, its host key checked, logged in, and closed without a trace."""
 
 import contextlib
+import select
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar
 
 import paramiko
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
 from paramiko.packet import Packetizer
 
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_jump import Tunnel
 from opsbot.adapters.ssh_keys import SIGNATURES, PinnedKey, fingerprint, parse_pins, signatures_of
 from opsbot.domain import Host
 from opsbot.errors import HostUnreachable
@@ -29,6 +34,8 @@ _MAX_PACKET_BYTES = 256 * 1024
 # RFC 4253 section 4.2 allows lines before the version; nobody needs more of them.
 _MAX_GREETING_BYTES = 16 * 1024
 _WINDOW_BYTES = 256 * 1024
+# A whole connection goes through it: 256 KiB would hold a flood behind a jump host to that much a round trip.
+_TUNNEL_WINDOW_BYTES = 1024 * 1024
 _KEEPALIVE_S = 30
 # The kernel gives a connection up when sent bytes stay unacknowledged so long: a dead host is noticed, not waited for.
 _USER_TIMEOUT_MS = 20_000
@@ -57,24 +64,54 @@ class _BoundedPacketizer(Packetizer):
         return piece
 
 
+_Handler = Callable[[paramiko.Channel, paramiko.Message], None]
+
+
+def _within_window(feed: _Handler) -> _Handler:
+    """Hold a host to the window it was given (RFC 4254, section 5.2): the library would keep whatever it sends."""
+
+    def feed_bounded(channel: paramiko.Channel, message: paramiko.Message) -> None:
+        feed(channel, message)
+        unread_bytes = len(channel.in_buffer) + len(channel.in_stderr_buffer)
+        if unread_bytes > channel.in_window_size:
+            raise paramiko.SSHException(f"it sent {unread_bytes} bytes where {channel.in_window_size} were allowed")
+
+    return feed_bounded
+
+
 class _Transport(paramiko.Transport):
     """Wakes rarely: 100 idle connections cost 1.9% of a core at the default of 0.1 s, 0.05% at 10 s (measured)."""
 
     _active_check_timeout = 10.0
+    _channel_handler_table: ClassVar[Mapping[int, _Handler]] = MappingProxyType(
+        {
+            **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # not in the stubs
+            MSG_CHANNEL_DATA: _within_window(paramiko.Channel._feed),  # type: ignore[attr-defined]
+            MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]
+        }
+    )
 
 
 class Link:
-    """A connection. Counters are the pool's business and are guarded by its lock."""
+    """A connection. Counters are the pool's business and are guarded by its lock.
 
-    def __init__(self, host: Host, sock: socket.socket) -> None:
+    `via` is the link of the jump host it runs through; `tunnels` counts the links that run through this one.
+    """
+
+    def __init__(self, host: Host, sock: socket.socket | Tunnel, via: "Link | None" = None) -> None:
         self.host = host
+        self.via = via
+        self.tunnels = 0
         self.channels = 0
         self.served = 0
         self.limit = 0
         self.idle_since = 0.0
         self.retired = False
+        # The session kept for probes (see ssh_probe), and whose turn it is to ask on it.
+        self.probe: paramiko.Channel | None = None
+        self.probe_turn = threading.Lock()
         self._sock = sock
-        self._transport = _Transport(sock, packetizer_class=_BoundedPacketizer)
+        self._transport = _Transport(sock, packetizer_class=_BoundedPacketizer)  # type: ignore[arg-type]  # a Tunnel is socket enough
 
     @property
     def alive(self) -> bool:
@@ -85,6 +122,25 @@ class Link:
     def writable(self) -> bool:
         """Whether a message can be sent now, because no key exchange is under way."""
         return self._transport.clear_to_send.is_set()
+
+    @property
+    def unused(self) -> bool:
+        """Whether nobody runs a command on it, and no other link runs through it."""
+        return not self.channels and not self.tunnels
+
+    @property
+    def roomy(self) -> bool:
+        """Whether a short message can be sent without waiting for anybody."""
+        if not self.writable:
+            return False
+        if isinstance(self._sock, Tunnel):
+            return self._sock.writable and (self.via is None or self.via.roomy)
+        poller = select.poll()  # select() knows no descriptor above 1023
+        try:
+            poller.register(self._sock, select.POLLOUT)
+        except (OSError, ValueError):
+            return False
+        return poller.poll(0) == [(self._sock.fileno(), select.POLLOUT)]
 
     @property
     def algorithms(self) -> tuple[str, str]:
@@ -140,16 +196,35 @@ class Link:
             None,
         )
 
-    def open_channel(self, deadline: Deadline) -> paramiko.Channel:
+    def open_channel(self, deadline: Deadline, window_bytes: int = _WINDOW_BYTES) -> paramiko.Channel:
         """Open a session. Nothing has been sent to run yet.
 
         Raises:
             paramiko.SSHException, OSError, EOFError: the link is dead, or the host refused (ChannelException).
         """
+        self._wait_for_keys(deadline)
+        return self._transport.open_session(window_size=window_bytes, timeout=deadline.left_s)
+
+    def open_tunnel(self, host: Host, deadline: Deadline) -> paramiko.Channel:
+        """Have this host connect to the address of another one.
+
+        Raises:
+            paramiko.SSHException, OSError, EOFError: as `open_channel`.
+        """
+        self._wait_for_keys(deadline)
+        # The originator (RFC 4254, section 7.2) is nobody the jump host could use: it must not learn our address.
+        return self._transport.open_channel(
+            "direct-tcpip",
+            dest_addr=(host.address, host.port),
+            src_addr=("127.0.0.1", 0),
+            window_size=_TUNNEL_WINDOW_BYTES,
+            timeout=deadline.left_s,
+        )
+
+    def _wait_for_keys(self, deadline: Deadline) -> None:
         # A write during a key exchange would block, for up to 30 s: wait for its end where we can stop waiting.
         if not self._transport.clear_to_send.wait(deadline.left_s):
             raise paramiko.SSHException("it does not finish a key exchange")
-        return self._transport.open_session(window_size=_WINDOW_BYTES, timeout=deadline.left_s)
 
     def close(self) -> None:
         """Close without sending anything: never blocks on the peer. Wakes whoever is stuck in a read or a write."""
@@ -164,6 +239,9 @@ class Link:
         if self._transport.is_alive() and self._transport is not threading.current_thread():
             self._transport.join(_JOIN_S)
             self._transport.packetizer.complete_handshake()
+        # If the jump host cannot be told at once, it will learn with the end of its own link.
+        if isinstance(self._sock, Tunnel) and self.via and self.via.alive and self.via.roomy:
+            self._sock.hang_up()
 
     def _wait(self, event: threading.Event, deadline: Deadline) -> bool:
         """Wait for an answer or the connection's end; False when the deadline passed first."""
@@ -256,8 +334,9 @@ def cause_of(error: BaseException | None) -> str:
 
 
 def place_of(host: Host) -> str:
-    """`web-1 (192.0.2.7:22)`."""
-    return f"{host.name} ({host.address}:{host.port})"
+    """`web-1 (192.0.2.7:22)`, or `web-1 (192.0.2.7:22 through gate-1)`."""
+    through = f" through {host.jump}" if host.jump else ""
+    return f"{host.name} ({host.address}:{host.port}{through})"
 
 
 def _typed(blob: bytes) -> tuple[str, bytes]:

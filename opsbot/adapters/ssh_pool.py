@@ -2,16 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import UTC, datetime
 
 import paramiko
 
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_jump import FindHost, Tunnel, jump_of, no_jumps
 from opsbot.adapters.ssh_keys import KeyRing
 from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, dial, pins_of, place_of
+from opsbot.adapters.ssh_slots import PoolLimits, Slot, Slots
 from opsbot.domain import Host
 from opsbot.errors import HostUnreachable
 
@@ -23,49 +24,31 @@ _FAIR_CHANCE_S = 2.0
 # Past its deadline by this much, a call can only be stuck in a write; then its link is cut.
 _STUCK_GRACE_S = 0.3
 _WATCH_INTERVAL_S = 0.1
+# A host without room for a session of the probes' is asked by commands for so long.
+NO_ROOM_S = 600.0
 # How often, and how far apart, a session is asked for on a link without others.
 _REFUSALS = 10
 _REFUSAL_PAUSE_S = 0.05
 
-_Key: TypeAlias = tuple[str, int, str, str, str]
 
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """How much is kept open, and for how long.
-
-    `channels_per_host` stays under sshd's default MaxSessions of 10 (sshd_config(5)). After a failed connection, calls
-    within `suspect_s` are answered at once with that failure. A connection is renewed after
-    `commands_per_connection`, because paramiko remembers every channel it ever had (`Transport.channels_seen`).
-    """
-
-    connections: int = 256
-    channels_per_host: int = 8
-    idle_s: float = 300.0
-    suspect_s: float = 5.0
-    commands_per_connection: int = 10_000
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What is known about one host and user; guarded by the pool's lock."""
-
-    link: Link | None = None
-    connecting: bool = False
-    failed_at: float = float("-inf")
-    failure: str = ""
+class _NoTunnel(Exception):
+    """The jump host is well, but does not connect to the target."""
 
 
 class LinkPool:
     """Hands out sessions on warm links. One thread of its own closes idle links and cuts stuck ones."""
 
-    def __init__(self, limits: PoolLimits) -> None:
+    def __init__(
+        self, limits: PoolLimits, find: FindHost = no_jumps, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limits = limits
+        self._find = find
+        self._monotonic = monotonic
         self._keys = KeyRing()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # a link or a channel became free, or a link failed
         self._housework = threading.Condition(self._lock)  # the janitor's alarm clock
-        self._slots: dict[_Key, _Slot] = {}
+        self._slots = Slots(limits)
         self._watched: dict[object, tuple[float, Link]] = {}
         self._janitor: threading.Thread | None = None
         self._closed = False
@@ -77,7 +60,7 @@ class LinkPool:
         Raises:
             HostUnreachable: no channel within the deadline; nothing was sent.
         """
-        link, channel = self._open(host, deadline)
+        link, channel = self._open(host, deadline, lambda link, within: link.open_channel(within))
         done = False
         try:
             with self.watch(link, deadline):
@@ -85,8 +68,43 @@ class LinkPool:
                 done = channel.exit_status != -1
         finally:
             with self.watch(link, Deadline(0)):
-                polite = link.writable and (done or link.channels > 1)
+                polite = link.writable and (done or link.channels > 1 or link.tunnels > 0)
+                if done:
+                    self._saw(host)
                 self._give_back(link, channel if polite else None, retire=not done)
+
+    @contextmanager
+    def borrow(self, host: Host, deadline: Deadline) -> Iterator[Link]:
+        """Keep a warm or new link open, as if a command ran on it. It may turn out to be dead.
+
+        Raises:
+            HostUnreachable: no link within the deadline.
+        """
+        link, _ = self._lease(host, deadline, insist=False)
+        try:
+            yield link
+        finally:
+            with self.watch(link, Deadline(0)):
+                self._give_back(link, None, retire=False)
+
+    def may_probe(self, host: Host) -> bool:
+        """Whether a probe channel is worth a try."""
+        with self._lock:
+            return self._monotonic() >= self._slots.of(host).no_probe_until
+
+    def bar_probes(self, host: Host, seconds: float) -> None:
+        """Ask this host by commands for so long."""
+        with self._lock:
+            self._slots.of(host).no_probe_until = self._monotonic() + seconds
+
+    def end_probe(self, link: Link, *, retire: bool) -> None:
+        """Close the link's probe channel; whoever calls holds its turn."""
+        channel, link.probe = link.probe, None
+        with self.watch(link, Deadline(0)), suppress(paramiko.SSHException, OSError, EOFError):
+            if channel and link.roomy:
+                channel.close()
+        with self._changed:
+            link.retired = link.retired or retire
 
     @contextmanager
     def watch(self, link: Link, deadline: Deadline) -> Iterator[None]:
@@ -108,7 +126,7 @@ class LinkPool:
         """Close every link, also those in use, and end the pool's thread."""
         with self._changed:
             self._closed = True
-            links = {slot.link for slot in self._slots.values() if slot.link} | {w[1] for w in self._watched.values()}
+            links = set(self._slots.links()) | {watched[1] for watched in self._watched.values()}
             self._slots.clear()
             self._changed.notify_all()
             self._housework.notify()
@@ -117,15 +135,20 @@ class LinkPool:
         if self._janitor:
             self._janitor.join()
 
-    def _open(self, host: Host, deadline: Deadline) -> tuple[Link, paramiko.Channel]:
+    def _open(
+        self, host: Host, deadline: Deadline, ask: Callable[[Link, Deadline], paramiko.Channel], *, tunnel: bool = False
+    ) -> tuple[Link, paramiko.Channel]:
         """Open a channel; a pooled link that turns out dead is replaced once, because nothing was sent on it yet."""
         fresh = False
         refusals = 0
         while True:
-            link, fresh = self._lease(host, deadline, insist=fresh)
+            link, fresh = self._lease(host, deadline, insist=fresh, tunnel=tunnel)
             try:
                 with self.watch(link, deadline):
-                    return link, link.open_channel(deadline if fresh else _share(deadline))
+                    return link, ask(link, deadline if fresh else _share(deadline))
+            except _NoTunnel:
+                self._give_back(link, None, retire=False)
+                raise
             except paramiko.ChannelException as error:
                 refusals += 1
                 self._make_room(link, error, patient=refusals <= _REFUSALS, hurried=deadline.passed)
@@ -140,6 +163,10 @@ class LinkPool:
 
         Without others, a session that just ended may still count on the host's side, for a moment.
         """
+        if self._yield_probe(link):
+            time.sleep(_REFUSAL_PAUSE_S)
+            self._give_back(link, None, retire=False)
+            return
         with self._changed:
             others = link.channels - 1
             link.limit = max(others, 1)
@@ -149,11 +176,25 @@ class LinkPool:
         if not others:
             time.sleep(_REFUSAL_PAUSE_S)
 
-    def _lease(self, host: Host, deadline: Deadline, *, insist: bool) -> tuple[Link, bool]:
-        """Reserve a channel on the host's link, and say whether the link is new (or `insist`ed to be replaced)."""
+    def _yield_probe(self, link: Link) -> bool:
+        """Give the session of an idle probe channel to a command, and keep it so for a while."""
+        if link.probe is None or not link.probe_turn.acquire(blocking=False):
+            return False
+        try:
+            self.bar_probes(link.host, NO_ROOM_S)
+            self.end_probe(link, retire=False)
+        finally:
+            link.probe_turn.release()
+        return True
+
+    def _lease(self, host: Host, deadline: Deadline, *, insist: bool, tunnel: bool = False) -> tuple[Link, bool]:
+        """Reserve a channel on the host's link, and say whether the link is new (or `insist`ed to be replaced).
+
+        A `tunnel` is no session: sshd's MaxSessions and our limit do not count it.
+        """
         with self._changed:
-            link = self._wait_for_turn(host, deadline)
-            slot = self._slot(host)
+            link = self._wait_for_turn(host, deadline, tunnel)
+            slot = self._slots.of(host)
             if link:
                 link.channels += 1
                 link.served += 1
@@ -161,28 +202,26 @@ class LinkPool:
             slot.connecting = True
         return self._connect_slot(host, slot, deadline), True
 
-    def _wait_for_turn(self, host: Host, deadline: Deadline) -> Link | None:
+    def _wait_for_turn(self, host: Host, deadline: Deadline, tunnel: bool) -> Link | None:
         """Return a link with room, or None if the caller is to connect. The lock is held."""
         while True:
             if self._closed:
                 raise HostUnreachable(f"opsbot is stopping; nothing was run on {host.name}.")
-            slot = self._slot(host)
+            slot = self._slots.of(host)
             link = slot.link if slot.link and slot.link.alive and not slot.link.retired else None
-            if link and link.channels < link.limit:
+            if link and (tunnel or link.channels < link.limit):
                 return link
-            if not link and not slot.connecting:
-                self._refuse_suspect(host, slot)
-                return None
+            if not link:
+                refusal = slot.history.refusal(self._monotonic(), under_way=slot.connecting)
+                if refusal:
+                    raise HostUnreachable(refusal)
+                if not slot.connecting:
+                    return None
             if deadline.passed:
                 raise HostUnreachable(_busy(host, link, deadline))
             self._changed.wait(deadline.left_s)
 
-    def _refuse_suspect(self, host: Host, slot: _Slot) -> None:
-        age_s = time.monotonic() - slot.failed_at
-        if age_s < self._limits.suspect_s:
-            raise HostUnreachable(f"{slot.failure} (That was {age_s:.1f} s ago; not tried again yet.)")
-
-    def _connect_slot(self, host: Host, slot: _Slot, deadline: Deadline) -> Link:
+    def _connect_slot(self, host: Host, slot: Slot, deadline: Deadline) -> Link:
         started_at = time.monotonic()
         link: Link | None = None
         failure = ""
@@ -190,7 +229,8 @@ class LinkPool:
             link = self._connect(host, deadline)
             return link
         except HostUnreachable as error:
-            failure = str(error)
+            # A jump host that cannot be reached is no fault of the host behind it.
+            failure = "" if isinstance(error.__cause__, HostUnreachable) else str(error)
             raise
         finally:
             now = time.monotonic()
@@ -199,23 +239,55 @@ class LinkPool:
                 old, slot.link = slot.link, link
                 if link:
                     link.channels, link.served, link.limit = 1, 1, self._limits.channels_per_host
+                    slot.history.seen(self._monotonic(), datetime.now(UTC))
                 elif failure and (not deadline.passed or now - started_at >= _FAIR_CHANCE_S):
-                    slot.failed_at, slot.failure = now, failure
+                    slot.history.failed(self._monotonic(), failure)
                 self._changed.notify_all()
             if old:
                 self._retire(old)
 
     def _connect(self, host: Host, deadline: Deadline) -> Link:
         pins, key = pins_of(host), self._keys.load(host.key_file)
-        link = dial(host, deadline)
+        link = self._dial(host, deadline)
         try:
             with self.watch(link, deadline):
                 check_host_key(link, pins, deadline)
                 link.authenticate(key, deadline)
         except BaseException:
-            link.close()
+            self._close(link)
             raise
         return link
+
+    def _dial(self, host: Host, deadline: Deadline) -> Link:
+        """Connect by TCP, or through the jump host's link, which stays open for as long as this one."""
+        if not host.jump:
+            return dial(host, deadline)
+        jump = jump_of(host, self._find)
+        try:
+            via, channel = self._open(jump, deadline, lambda link, within: _tunnel(link, host, within), tunnel=True)
+        except _NoTunnel as error:
+            raise HostUnreachable(f"{error} Nothing was run.") from error
+        except HostUnreachable as error:
+            raise HostUnreachable(f"{host.name} is reached through {jump.name}, but: {error}") from error
+        with self._changed:
+            via.channels -= 1
+            via.tunnels += 1
+            self._changed.notify_all()
+        return Link(host, Tunnel(channel), via)
+
+    def _close(self, link: Link) -> None:
+        """Close a link, and let go of the one it runs through."""
+        link.close()
+        with self._changed:
+            via, link.via = link.via, None
+            if via is None:
+                return
+            via.tunnels -= 1
+            via.idle_since = time.monotonic()
+            doomed = via.retired and via.unused
+            self._housework.notify()
+        if doomed:
+            self._close(via)
 
     def _give_back(self, link: Link, channel: paramiko.Channel | None, *, retire: bool) -> None:
         """Release a reserved channel; `channel` is closed politely, None is not worth the attempt."""
@@ -226,38 +298,23 @@ class LinkPool:
             link.channels -= 1
             link.idle_since = time.monotonic()
             link.retired = link.retired or retire or link.served >= self._limits.commands_per_connection
-            doomed = [link] if link.retired and not link.channels else []
-            doomed += self._surplus()
-            self._forget(doomed)
+            doomed = [link] if link.retired and link.unused else []
+            doomed += self._slots.surplus()
+            self._slots.forget(doomed)
             self._changed.notify_all()
         for each in doomed:
-            each.close()
+            self._close(each)
 
     def _retire(self, link: Link) -> None:
         with self._changed:
             link.retired = True
-            unused = not link.channels
+            unused = link.unused
         if unused:
-            link.close()
+            self._close(link)
 
-    def _surplus(self) -> list[Link]:
-        """Idle links over the limit, longest unused first. The lock is held."""
-        if len(self._slots) <= self._limits.connections:
-            return []
-        links = [slot.link for slot in self._slots.values() if slot.link]
-        idle = sorted((each for each in links if not each.channels), key=lambda each: each.idle_since)
-        return idle[: max(0, len(links) - self._limits.connections)]
-
-    def _forget(self, links: list[Link]) -> None:
-        for key, slot in list(self._slots.items()) if links else ():
-            if slot.link in links:
-                slot.link = None
-                if not slot.connecting:
-                    del self._slots[key]
-
-    def _slot(self, host: Host) -> _Slot:
-        key = (host.address, host.port, host.user, host.key_file, host.host_key)
-        return self._slots.setdefault(key, _Slot())
+    def _saw(self, host: Host) -> None:
+        with self._lock:
+            self._slots.of(host).history.seen(self._monotonic(), datetime.now(UTC))
 
     def _wake_janitor(self) -> None:
         if self._janitor is None and not self._closed:
@@ -271,28 +328,32 @@ class LinkPool:
                 if self._closed:
                     return
                 self._housework.wait(self._next_look_s())
-                doomed = self._overdue() + self._expired()
-                self._forget(doomed)
-            for link in doomed:
-                link.close()
+                stuck, expired = self._overdue(), self._slots.expired(time.monotonic())
+                self._slots.forget(stuck + expired)
+            for link in stuck:
+                # A write through a jump host hangs in that one's connection: closing the inner one does not end it.
+                if link.via and not link.via.roomy:
+                    self._close(link.via)
+                self._close(link)
+            for link in expired:
+                self._close(link)
 
     def _next_look_s(self) -> float | None:
         if self._watched:
             return _WATCH_INTERVAL_S
-        idle = [slot.link.idle_since for slot in self._slots.values() if slot.link and not slot.link.channels]
+        idle = [link.idle_since for link in self._slots.links() if link.unused]
         return max(0.0, min(idle) + self._limits.idle_s - time.monotonic()) + 0.01 if idle else None
 
     def _overdue(self) -> list[Link]:
         now = time.monotonic()
         return list({link for overdue_at, link in self._watched.values() if now > overdue_at})
 
-    def _expired(self) -> list[Link]:
-        now = time.monotonic()
-        return [
-            slot.link
-            for slot in self._slots.values()
-            if slot.link and not slot.link.channels and now - slot.link.idle_since >= self._limits.idle_s
-        ]
+
+def _tunnel(link: Link, host: Host, deadline: Deadline) -> paramiko.Channel:
+    try:
+        return link.open_tunnel(host, deadline)
+    except paramiko.ChannelException as error:
+        raise _NoTunnel(f"{link.host.name} does not connect to {place_of(host)}: {cause_of(error)}.") from error
 
 
 def _share(deadline: Deadline) -> Deadline:

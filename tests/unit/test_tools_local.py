@@ -101,7 +101,7 @@ def test_no_file_descriptor_is_left_open():
 
 def test_psutil_and_the_script_tell_the_same_of_one_machine():
     by_psutil = local_facts(SHELL, HERE, timeout_s=30)
-    by_script = hostfacts.parse(run("sh", "-c", hostfacts.SCRIPT, max_bytes=262144).stdout)
+    by_script = hostfacts.parse(run(*hostfacts.Probe.FACTS_SAMPLED.argv, max_bytes=262144).stdout)
     for name in ("hostname", "os", "kernel", "cpus", "memory_total_bytes", "swap_total_bytes", "boot_id"):
         assert getattr(by_psutil, name) == getattr(by_script, name), name
     assert abs(by_psutil.uptime_s - by_script.uptime_s) < 60
