@@ -234,10 +234,30 @@ def test_with_very_many_hosts_those_under_way_and_the_failed_are_shown() -> None
 
 
 def test_a_failure_comes_before_what_went_well() -> None:
-    approval = many(12, ApprovalState.FAILED, *[Result.DONE] * 10, Result.FAILED)
+    approval = many(10, ApprovalState.FAILED, *[Result.DONE] * 8, Result.FAILED)
     verdicts = re.findall(r"(edge-\d\d)\.x+: (FAILED|done, verified)", texts(card.render(Card(approval))))
-    assert verdicts[0] == ("edge-11", "FAILED")
+    assert verdicts[0] == ("edge-09", "FAILED")
     assert len(verdicts) == 8
+
+
+@pytest.mark.parametrize("count", [8, 10, 11, 20, 50])
+@pytest.mark.parametrize("state", [ApprovalState.PENDING, ApprovalState.EXECUTING, ApprovalState.FAILED])
+def test_a_card_of_many_ordinary_hosts_is_not_too_long(count: int, state: ApprovalState) -> None:
+    names = tuple(f"edge-{number:02}.example.net" for number in range(count))
+    facts = tuple((f"fact {number}", "listens on tcp 80, 2 connections from 2 addresses") for number in range(8))
+    bad = [HostOutcome(name, Result.FAILED, "did not come back", "journal line\n" * 500) for name in names[-3:]]
+    good = [HostOutcome(name, Result.DONE, "nginx.service was restarted and is active (running)", "", facts[:3])
+            for name in names[:-3]]  # fmt: skip
+    approval = replace(
+        many(count, state),
+        action=Action("restart_service", {"unit": "nginx.service"}, names),
+        impacts={name: Impact(facts) for name in names},
+        outcomes=() if state is ApprovalState.PENDING else (*good, *bad),
+    )
+    payload = card.render(Card(approval, progress(approval)))
+    visible = sum(len(e["text"]) for e in walk(list(payload.blocks)) if isinstance(e.get("text"), str))
+    assert visible < 13_000
+    assert_slack_takes(payload)
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,15 @@ HALT = "opsbot.halt"
 # Slack shows about this much before "See more"; the record and `/ops explain` have the rest.
 _REASON_MAX = 300
 _EVIDENCE_MAX = 2000
+# Slack is said to refuse messages of more than 13,200 visible characters (reports of 2026, not documented).
+_ALL_EVIDENCE_MAX = 4000
 _FACT_MAX = 200
 _HOSTS_SHOWN = 8
-_STEPS_SHOWN = 50
+# Once many hosts are decided on, what each of them is doing matters more than what would have been hit.
+_DECIDED_SHOWN = 2
+_LINES_SHOWN = 50
 # With more lines than this each one is kept short.
-_STEPS_IN_FULL = 10
+_LINES_IN_FULL = 10
 _DETAIL_MAX = 60
 
 _TITLES = {
@@ -66,10 +70,7 @@ def render(card: Card) -> Payload:
     facts = [_title(card), _facts(approval), _people(approval), _impacts(approval), _standing(card)]
     steps = shown_steps(card)
     progress = [_steps(steps)] if steps else []
-    # What went wrong comes first: it is what somebody has to act on.
-    worst = sorted(approval.outcomes, key=lambda outcome: outcome.result is Result.DONE)
-    results = [_outcome(outcome) for outcome in worst[:_HOSTS_SHOWN]]
-    blocks = [*facts, *progress, *results, _quoted(approval), *_buttons(card)]
+    blocks = [*facts, *progress, *_results(approval), _quoted(approval), *_buttons(card)]
     return Payload(_sentence(card), tuple(blocks), _plain(card))
 
 
@@ -153,7 +154,9 @@ def _moment(at: datetime) -> str:
 
 
 def _impacts(approval: Approval) -> Block:
-    shown = sorted(approval.impacts.items())[:_HOSTS_SHOWN]
+    decided = approval.state is not ApprovalState.PENDING
+    most = _DECIDED_SHOWN if decided and len(approval.impacts) > _HOSTS_SHOWN else _HOSTS_SHOWN
+    shown = sorted(approval.impacts.items())[:most]
     elements = [element for host, impact in shown for element in _impact(host, impact)]
     if len(approval.impacts) > len(shown):
         elements.append(pieces.line(pieces.words(f"and {len(approval.impacts) - len(shown)} more hosts: Show plan")))
@@ -226,10 +229,10 @@ def _state_line(approval: Approval) -> str:
 
 def _steps(steps: tuple[Step, ...]) -> Block:
     """Show one line per host; with very many hosts, those of most interest: under way, then what went wrong."""
-    first = sorted(steps, key=lambda step: _INTEREST.get(step.state, 2)) if len(steps) > _STEPS_SHOWN else list(steps)
-    detail_max = _FACT_MAX if len(steps) <= _STEPS_IN_FULL else _DETAIL_MAX
-    items = [pieces.line(*_step(step, detail_max)) for step in first[:_STEPS_SHOWN]]
-    hidden = Counter(step.state for step in first[_STEPS_SHOWN:])
+    first = sorted(steps, key=lambda step: _INTEREST.get(step.state, 2)) if len(steps) > _LINES_SHOWN else list(steps)
+    detail_max = _FACT_MAX if len(steps) <= _LINES_IN_FULL else _DETAIL_MAX
+    items = [pieces.line(*_step(step, detail_max)) for step in first[:_LINES_SHOWN]]
+    hidden = Counter(step.state for step in first[_LINES_SHOWN:])
     counts = ", ".join(f"{count} {one_line(state, 20)}" for state, count in sorted(hidden.items()))
     more = [pieces.line(pieces.words(f"and {hidden.total()} more hosts: {counts}"))] if hidden else []
     return pieces.rich_text(pieces.bullets(*items, *more))
@@ -241,21 +244,30 @@ def _step(step: Step, detail_max: int) -> list[Block]:
     return runs + ([pieces.words(f": {detail}")] if detail else [])
 
 
-def _outcome(outcome: HostOutcome) -> Block:
+def _results(approval: Approval) -> list[Block]:
+    """Show what the hosts say, first where something went wrong; of very many hosts nothing else: each has its line."""
+    worst = sorted(approval.outcomes, key=lambda outcome: outcome.result is Result.DONE)
+    bad = [outcome for outcome in worst if outcome.result is not Result.DONE]
+    shown = (worst if len(approval.action.hosts) <= _LINES_IN_FULL else bad)[:_HOSTS_SHOWN]
+    evidence_max = min(_EVIDENCE_MAX, _ALL_EVIDENCE_MAX // max(1, len(bad[:_HOSTS_SHOWN])))
+    return [_outcome(outcome, evidence_max) for outcome in shown]
+
+
+def _outcome(outcome: HostOutcome, evidence_max: int) -> Block:
     verdict = f"{one_line(outcome.host, 80)}: {_VERDICTS[outcome.result]}"
     rows = [pieces.line(pieces.words(verdict, bold=True), pieces.words(f"\n{one_line(outcome.summary, 400)}"))]
     if outcome.facts:
         rows.append(pieces.preformatted(_aligned(outcome.facts)))
     if outcome.result is not Result.DONE:
         rows.append(pieces.line(pieces.words("The host's own log lines (text from the host, not checked):")))
-        rows.append(pieces.preformatted(_evidence(outcome.evidence)))
+        rows.append(pieces.preformatted(_evidence(outcome.evidence, evidence_max)))
     return pieces.rich_text(*rows)
 
 
-def _evidence(text: str) -> str:
+def _evidence(text: str, longest: int) -> str:
     shown = spelled_out(text).strip("\n")
     # The newest lines say why it failed.
-    return ("…" + shown[1 - _EVIDENCE_MAX :] if len(shown) > _EVIDENCE_MAX else shown) or "none"
+    return ("…" + shown[1 - longest :] if len(shown) > longest else shown) or "none"
 
 
 def _quoted(approval: Approval) -> Block:
