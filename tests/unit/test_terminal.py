@@ -119,6 +119,19 @@ async def test_edit_of_a_card_shows_new_steps_and_then_the_outcome() -> None:
         assert part in shown
 
 
+async def test_card_of_several_hosts_says_how_it_goes_and_names_the_untouched() -> None:
+    terminal = Terminal()
+    stopped = approval(
+        ApprovalState.FAILED,
+        action=Action("restart_service", {"unit": "nginx.service"}, ("web-1", "web-2", "web-3")),
+        bindings={"rollout": "one canary, then 1 at a time"},
+        outcomes=(HostOutcome("web-1", Result.DONE, "was restarted"),),
+    )
+    await terminal.chat.post(PLACE, Card(stopped), key="k")
+    for part in ("one canary, then 1 at a time", "✓ web-1: done", "· web-2: untouched", "· web-3: untouched"):
+        assert part in terminal.shown
+
+
 @pytest.mark.parametrize(
     "content",
     [
