@@ -56,6 +56,7 @@ class Script:
         self.silent: set[str] = set()
         self.marks: dict[str, str] = defaultdict(lambda: "1")
         self.then = lambda host: None
+        self.look = lambda host: None
         self.asked: list[str] = []
 
     def hold(self, host: str) -> threading.Event:
@@ -142,6 +143,7 @@ def scripted_tool(script: Script, *, can_tell: bool):
         return Impact((), {"mark": script.marks[host.name]})
 
     def verify(ctx: Context, host: Host, before: Impact) -> HostOutcome:
+        script.look(host.name)
         return HostOutcome(host.name, Result.FAILED if host.name in script.bad else Result.DONE, "looked at")
 
     def available(ctx: Context, host: Host) -> bool:
@@ -265,6 +267,17 @@ async def test_a_thread_that_ignores_its_deadline_is_answered_for_by_the_host(la
     assert final.untouched == ("h2",)
 
 
+async def test_a_verification_that_never_ends_leaves_the_outcome_unknown(lay, monkeypatch):
+    monkeypatch.setattr(executor_module, "_VERIFY_TIMEOUT_S", -0.95)
+    field = lay(hosts=("h1", "h2"))
+    ended = threading.Event()
+    field.script.look = lambda host: ended.wait(PATIENCE_S)
+    final = await field.run()
+    ended.set()
+    assert final.state is ApprovalState.UNKNOWN
+    assert final.untouched == ("h2",)
+
+
 # --- before each batch -----------------------------------------------------------------------------------------------
 
 
@@ -334,6 +347,47 @@ async def test_somebody_elses_action_on_a_host_means_another_look_at_it(lay):
     assert field.script.started == []
     assert final.state is ApprovalState.STALE
     assert "h1 changed since the card was made" in final.note
+
+
+@pytest.mark.parametrize("verb", ["pause", "halt"])
+async def test_a_host_that_waits_for_its_turn_is_not_begun_after_an_order(lay, verb):
+    field = lay(Rollout(canary=2, max_unavailable=2), ("h1", "h2"))
+    turn = field.executor._turns.take("h2")
+    await turn.acquire()
+    task = await field.start()
+    await field.watch.until(h1="done", h2="waiting")
+    field.order(verb)
+    turn.release()
+    if verb == "pause":
+        await field.watch.until(h2="paused")
+        await field.asleep()
+        assert field.script.started == ["h1"]
+        field.order("resume")
+    final = await task
+    assert final.untouched == (() if verb == "pause" else ("h2",))
+
+
+async def test_a_host_that_waits_for_its_turn_is_not_begun_after_a_failure(lay):
+    field = lay(Rollout(canary=2, max_unavailable=2), ("h1", "h2"))
+    field.script.bad = {"h1"}
+    turn = field.executor._turns.take("h2")
+    await turn.acquire()
+    task = await field.start()
+    await field.watch.until(h1="failed", h2="waiting")
+    turn.release()
+    assert (await task).untouched == ("h2",)
+    assert field.script.started == ["h1"]
+
+
+async def test_an_order_waits_while_a_host_is_being_begun_and_the_other_way_round(lay):
+    field = lay(hosts=("h1", "h2"))
+    await field.control.lock.acquire()  # somebody's order is being written down
+    task = await field.start()
+    await field.watch.until(h1="waiting", h2="waiting")
+    assert field.script.started == []
+    field.order("halt")
+    field.control.lock.release()
+    assert (await task).untouched == ("h1", "h2")
 
 
 # --- who may be missing ----------------------------------------------------------------------------------------------
