@@ -226,7 +226,8 @@ class SshServer:
                 transport.sock.shutdown(socket.SHUT_RDWR)
             transport.close()
             transport.packetizer.complete_handshake()
-            transport.join(JOIN_S)
+            if transport.ident is not None:  # it may have been accepted this very moment
+                transport.join(JOIN_S)
             transport.packetizer.complete_handshake()
         self.transports.clear()
 

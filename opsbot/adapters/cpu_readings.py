@@ -59,8 +59,9 @@ class CpuReadings:
             past = self._past.get(host)
             if past is None or past.newer.boot_id != now.boot_id or past.newer.uptime_s > now.uptime_s:
                 past = self._begin(host, now)
-            before = past.newer if now.uptime_s - past.newer.uptime_s >= _MIN_AGE_S else past.older
-            if before is past.newer:
+            before = past.older
+            if now.uptime_s - past.newer.uptime_s >= _MIN_AGE_S:
+                before = past.newer
                 past.older, past.newer, past.heard_at = past.newer, now, self._monotonic()
         age_s = now.uptime_s - before.uptime_s
         return now.cpu.busy_percent(before.cpu) if _MIN_AGE_S <= age_s <= _MAX_AGE_S else None

@@ -64,6 +64,11 @@ class Tunnel:
         """The library wants one for its log."""
         return ("tunnel", self._channel.get_id())
 
+    @property
+    def _closed(self) -> bool:
+        """The library asks sockets for this one of their own, while it ends its thread."""
+        return self._channel.closed
+
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """Close our end, and wake whoever reads or writes; what the other end is told waits for `hang_up`."""
         # `Channel.close` does the same, but sends at once, which blocks for as long as the jump host is stuck.
