@@ -379,11 +379,13 @@ async def test_a_host_that_waits_for_its_turn_is_not_begun_after_a_failure(lay):
     assert field.script.started == ["h1"]
 
 
-async def test_an_order_waits_while_a_host_is_being_begun_and_the_other_way_round(lay):
+async def test_no_host_is_begun_while_an_order_is_being_written_down(lay):
     field = lay(hosts=("h1", "h2"))
-    await field.control.lock.acquire()  # somebody's order is being written down
+    await field.control.lock.acquire()
     task = await field.start()
-    await field.watch.until(h1="waiting", h2="waiting")
+    async with asyncio.timeout(PATIENCE_S), field.watch.news:
+        await field.watch.news.wait_for(lambda: len(field.watch.shown) > 4)
+    assert field.watch.shown[-1] == {"h1": "waiting", "h2": "waiting"}
     assert field.script.started == []
     field.order("halt")
     field.control.lock.release()
