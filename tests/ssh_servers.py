@@ -249,7 +249,8 @@ class SshServer:
             sock.shutdown(socket.SHUT_RDWR)
         sock.close()
         back.join(JOIN_S)
-        channel.close()
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            channel.close()
         self.tunnels -= 1
 
     def refuse_channels(self) -> bool:

@@ -330,7 +330,7 @@ def scan_host_key(address: str, port: int, timeout_s: float) -> str:
 def cause_of(error: BaseException | None) -> str:
     """One short printable line of what went wrong; it may quote the host, so it is bounded."""
     text = str(error) or type(error).__name__
-    return "".join(c if c.isprintable() else " " for c in text)[:_MAX_CAUSE].strip()
+    return "".join(c if c.isprintable() else " " for c in text)[:_MAX_CAUSE].strip().rstrip(".")
 
 
 def place_of(host: Host) -> str:

@@ -153,7 +153,11 @@ class LinkPool:
                 refusals += 1
                 self._make_room(link, error, patient=refusals <= _REFUSALS, hurried=deadline.passed)
             except (paramiko.SSHException, OSError, EOFError) as error:
-                self._give_back(link, None, retire=True)
+                # A jump host that has just let us in is well: what does not answer is what lies behind it.
+                beyond = tunnel and fresh and link.alive
+                self._give_back(link, None, retire=not beyond)
+                if beyond:
+                    raise _NoTunnel("no answer in time") from error
                 if fresh or deadline.passed:
                     raise HostUnreachable(_no_session(host, error)) from error
                 fresh = True
@@ -266,7 +270,9 @@ class LinkPool:
         try:
             via, channel = self._open(jump, deadline, lambda link, within: _tunnel(link, host, within), tunnel=True)
         except _NoTunnel as error:
-            raise HostUnreachable(f"{error} Nothing was run.") from error
+            raise HostUnreachable(
+                f"{place_of(host)} cannot be connected to: {jump.name} reports: {error}. Nothing was run."
+            ) from error
         except HostUnreachable as error:
             raise HostUnreachable(f"{host.name} is reached through {jump.name}, but: {error}") from error
         with self._changed:
@@ -353,7 +359,8 @@ def _tunnel(link: Link, host: Host, deadline: Deadline) -> paramiko.Channel:
     try:
         return link.open_tunnel(host, deadline)
     except paramiko.ChannelException as error:
-        raise _NoTunnel(f"{link.host.name} does not connect to {place_of(host)}: {cause_of(error)}.") from error
+        # One of the library's own texts, not the host's.
+        raise _NoTunnel(error.text.lower()) from error
 
 
 def _share(deadline: Deadline) -> Deadline:
