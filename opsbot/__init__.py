@@ -6,7 +6,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "opsbot.domain": (
+        "CertificateReport",
         "Chart",
+        "CheckResult",
         "CommandResult",
         "HealthCheck",
         "Host",

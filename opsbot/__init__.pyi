@@ -1,7 +1,9 @@
 """opsbot: what a tool file may import (types; the run-time half loads these on first use)."""
 
 from opsbot.domain import (
+    CertificateReport,
     Chart,
+    CheckResult,
     CommandResult,
     HealthCheck,
     Host,
@@ -32,7 +34,9 @@ from opsbot.tooling import Container, Context, Unit, tool
 __version__: str
 __all__ = [
     "BadArguments",
+    "CertificateReport",
     "Chart",
+    "CheckResult",
     "CommandFailed",
     "CommandResult",
     "CommandTimedOut",

@@ -221,6 +221,51 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckResult:
+    """How a health check went, seen from the bot. `failure` is "" if it passed; None means "unknown".
+
+    `target` and `redirect_host` (where a redirect leads; it is not followed) hold no user, password or query.
+    """
+
+    target: str
+    failure: str = ""
+    latency_ms: float | None = None
+    status: int | None = None
+    body_bytes: int | None = None
+    tls_not_after: datetime | None = None
+    redirect_host: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a certificate says of itself. `names`: DNS names and addresses it is for. `key`: kind and bits."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateReport:
+    """What was found at one place of `Host.certificates`: `chain`, the certificate itself first, and its problems.
+
+    `failure`: why nothing could be read. `verified`: whether the bot's own trust store accepts it; None for a file, or
+    when that could not be tried.
+    """
+
+    place: str
+    failure: str = ""
+    chain: tuple[Certificate, ...] = ()
+    problems: tuple[str, ...] = ()
+    verified: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnitFacts:
     """A service as its manager sees it. None means "unknown" or "not applicable"."""
 

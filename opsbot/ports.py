@@ -11,6 +11,8 @@ from opsbot.domain import (
     ApprovalState,
     AuditEntry,
     AuditRecord,
+    CertificateReport,
+    CheckResult,
     CommandResult,
     Content,
     Conversation,
@@ -208,6 +210,18 @@ class Machines(Protocol):
 
     def healthy(self, host: Host, unit: str) -> str | None:
         """Run the unit's health check. None: no check configured. "": it passed. Else: why it failed."""
+        ...
+
+    def checks(self, host: Host, units: Sequence[str], *, timeout_s: float) -> Mapping[str, CheckResult]:
+        """Run these units' health checks from the bot, side by side; units without one are left out."""
+        ...
+
+    def certificates(self, host: Host, *, timeout_s: float) -> tuple[CertificateReport, ...]:
+        """Look at every place of `host.certificates`, side by side; a place that fails is a report that says so."""
+        ...
+
+    def lookups(self, host: Host, *, timeout_s: float) -> Mapping[str, tuple[str, ...] | None]:
+        """Look `host.dns_names` up from the bot: sorted addresses, () if there is no such name, None: no answer."""
         ...
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack, get_args, get_type_hints
 
 from opsbot.domain import (
+    CertificateReport,
     Chart,
+    CheckResult,
     CommandResult,
     Host,
     HostOutcome,
@@ -102,6 +104,18 @@ class Context:
     def healthy(self, host: Host, unit: str) -> str | None:
         """Run the service's health check: None if there is none, "" if it passed, else why it failed."""
         return self._machines.healthy(host, unit)
+
+    def checks(self, host: Host, units: Sequence[str]) -> Mapping[str, CheckResult]:
+        """Run these services' health checks from the bot, side by side, and look at each answer in full."""
+        return self._machines.checks(host, units, timeout_s=self.remaining_s)
+
+    def certificates(self, host: Host) -> tuple[CertificateReport, ...]:
+        """Look at the certificates the inventory lists for the host: files on it, and TLS endpoints from the bot."""
+        return self._machines.certificates(host, timeout_s=self.remaining_s)
+
+    def lookups(self, host: Host) -> Mapping[str, tuple[str, ...] | None]:
+        """Look the host's `dns_names` up from the bot: addresses, () if there is no such name, None: no answer."""
+        return self._machines.lookups(host, timeout_s=self.remaining_s)
 
     def sleep(self, seconds: float) -> None:
         """Wait, at most until the deadline."""

@@ -21,7 +21,19 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from opsbot.domain import CommandResult, Disk, Host, LogLine, ServerFacts, ServiceManager, UnitFacts, UnitVerb, Vitals
+from opsbot.domain import (
+    CertificateReport,
+    CheckResult,
+    CommandResult,
+    Disk,
+    Host,
+    LogLine,
+    ServerFacts,
+    ServiceManager,
+    UnitFacts,
+    UnitVerb,
+    Vitals,
+)
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
 from opsbot.ports import Machines, Services
 from opsbot.units import canonical_unit
@@ -68,6 +80,9 @@ class FakeMachines(Machines):
         self.commands: list[tuple[str, tuple[str, ...]]] = []
         self.answers: dict[tuple[str, tuple[str, ...]], CommandResult] = {}
         self.servers: dict[str, ServerFacts] = {}
+        self.seen_from_bot: dict[tuple[str, str], CheckResult] = {}
+        self.certificate_reports: dict[str, tuple[CertificateReport, ...]] = {}
+        self.names_from_bot: dict[str, tuple[str, ...] | None] = {}
         self._faults: dict[str, Fault] = {}
         self._healed: dict[str, threading.Event] = {}
         self._gates: dict[str, threading.Event] = {}
@@ -158,6 +173,15 @@ class FakeMachines(Machines):
     def healthy(self, host: Host, unit: str) -> str | None:
         known = self._units.get(host.name, {}).get(unit)
         return None if known is None else known.health
+
+    def checks(self, host: Host, units: Sequence[str], *, timeout_s: float) -> Mapping[str, CheckResult]:
+        return {unit: self.seen_from_bot[host.name, unit] for unit in units if (host.name, unit) in self.seen_from_bot}
+
+    def certificates(self, host: Host, *, timeout_s: float) -> tuple[CertificateReport, ...]:
+        return self.certificate_reports.get(host.name, ())
+
+    def lookups(self, host: Host, *, timeout_s: float) -> Mapping[str, tuple[str, ...] | None]:
+        return {name: self.names_from_bot.get(name) for name in host.dns_names}
 
 
 class FakeServices(Services):

@@ -1,23 +1,25 @@
 """All managed hosts behind one face: over SSH or on this machine, under systemd or supervisord."""
 
-import socket
-import ssl
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import SplitResult, urlsplit
 
-from opsbot.adapters import hostfacts
+from opsbot.adapters import certificates, hostfacts, probes
 from opsbot.adapters.cpu_readings import CpuReading, CpuReadings
 from opsbot.adapters.hostfacts import Probe
 from opsbot.adapters.local import local_facts, local_reading, local_vitals
 from opsbot.adapters.services.supervisord import SupervisordServices
 from opsbot.adapters.services.systemd import SystemdServices
-from opsbot.domain import CommandResult, Connection, HealthCheck, Host, ServerFacts, ServiceManager, Vitals
+from opsbot.domain import (
+    CertificateReport,
+    CheckResult,
+    CommandResult,
+    Connection,
+    Host,
+    ServerFacts,
+    ServiceManager,
+    Vitals,
+)
 from opsbot.ports import Machines, Services, Shell
-
-_MAX_STATUS_LINE = 1024
-_PORTS = {"http": 80, "https": 443}
 
 
 class HostMachines(Machines):
@@ -29,6 +31,7 @@ class HostMachines(Machines):
     def __init__(self, ssh: Shell, local: Shell) -> None:
         self._ssh = ssh
         self._local = local
+        self._prober = ssh if isinstance(ssh, hostfacts.Prober) else None
         self._cpu = CpuReadings()
 
     def run(
@@ -54,8 +57,8 @@ class HostMachines(Machines):
         return replace(vitals, cpu_percent=self._busy(host, vitals, output))
 
     def _ask(self, host: Host, probe: Probe, timeout_s: float) -> str:
-        if isinstance(self._ssh, hostfacts.Prober):
-            return self._ssh.probe(host, probe, timeout_s=timeout_s).check().stdout
+        if self._prober:
+            return self._prober.probe(host, probe, timeout_s=timeout_s).check().stdout
         run = self._ssh.run(host, probe.argv, timeout_s=timeout_s, max_bytes=hostfacts.MAX_BYTES)
         return run.check().stdout
 
@@ -72,7 +75,17 @@ class HostMachines(Machines):
 
     def healthy(self, host: Host, unit: str) -> str | None:
         check = host.health.get(unit)
-        return None if check is None else probe(check)
+        return None if check is None else probes.probe(check)
+
+    def checks(self, host: Host, units: Sequence[str], *, timeout_s: float) -> Mapping[str, CheckResult]:
+        wanted = {unit: host.health[unit] for unit in units if unit in host.health}
+        return probes.check_all(wanted, timeout_s=timeout_s)
+
+    def certificates(self, host: Host, *, timeout_s: float) -> tuple[CertificateReport, ...]:
+        return certificates.certificates(host, self._shell(host), timeout_s=timeout_s)
+
+    def lookups(self, host: Host, *, timeout_s: float) -> Mapping[str, tuple[str, ...] | None]:
+        return probes.lookups(host.dns_names, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Close every connection."""
@@ -81,78 +94,3 @@ class HostMachines(Machines):
 
     def _shell(self, host: Host) -> Shell:
         return self._local if host.connection is Connection.LOCAL else self._ssh
-
-
-def probe(check: HealthCheck) -> str:
-    """Run a health check from here: "" if it passed, else why it failed. Never follows a redirect."""
-    where = check.tcp or _shown(check.url)
-    try:
-        return _get(check) if check.url else _connect(check)
-    except TimeoutError:
-        return f"{where} did not answer within {check.timeout_s:g} s"
-    except ssl.SSLCertVerificationError as error:
-        return f"{where} has a certificate that does not verify: {error.verify_message}"
-    except (OSError, ValueError) as error:
-        return f"{where} cannot be reached: {getattr(error, 'strerror', None) or error}"
-
-
-def _connect(check: HealthCheck) -> str:
-    name, _, port = check.tcp.rpartition(":")
-    with socket.create_connection((name.strip("[]"), int(port)), timeout=check.timeout_s):
-        return ""
-
-
-def _get(check: HealthCheck) -> str:
-    """Ask for the URL and read no more than the status line, all within one deadline."""
-    deadline = time.monotonic() + check.timeout_s
-    url = urlsplit(check.url)
-    if url.scheme not in _PORTS:
-        raise ValueError("not an http or https URL")
-    address = (url.hostname or "", url.port or _PORTS[url.scheme])
-    with socket.create_connection(address, timeout=check.timeout_s) as plain:
-        plain.settimeout(_left(deadline))
-        with _secured(plain, url) as connection:
-            connection.settimeout(_left(deadline))
-            connection.sendall(_request(url))
-            line = _status_line(connection, deadline)
-    status = line.split(" ")[1:2]
-    if not line.startswith("HTTP/1.") or not status or not status[0].isdecimal():
-        return f"{_shown(check.url)} did not answer in HTTP"
-    return "" if 200 <= int(status[0]) < 400 else f"{_shown(check.url)} answered {status[0]}"
-
-
-def _secured(plain: socket.socket, url: SplitResult) -> socket.socket:
-    if url.scheme != "https":
-        return plain
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)
-
-
-def _request(url: SplitResult) -> bytes:
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    host = url.netloc.rpartition("@")[2]
-    lines = (f"GET {target} HTTP/1.1", f"Host: {host}", "User-Agent: opsbot", "Accept: */*", "Connection: close")
-    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
-
-
-def _status_line(connection: socket.socket, deadline: float) -> str:
-    received = b""
-    while b"\n" not in received and len(received) < _MAX_STATUS_LINE:
-        connection.settimeout(_left(deadline))
-        piece = connection.recv(_MAX_STATUS_LINE)
-        if not piece:
-            break
-        received += piece
-    return received.partition(b"\n")[0].decode("latin-1").strip()
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _shown(url: str) -> str:
-    """The request, without what may be secret: user, password and query."""
-    parts = urlsplit(url)
-    return f"GET {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}"

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsbot.adapters.machines import HostMachines, probe
+from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.probes import probe
 from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import describe, of_cgroup, of_inodes
 from opsbot.adapters.services.supervisord import SupervisordServices
