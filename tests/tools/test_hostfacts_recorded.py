@@ -1,12 +1,21 @@
 """The parser of the status script, on what real hosts printed and on broken variants of it."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsbot.adapters.hostfacts import failed_units, parse, worth_showing
+from opsbot.adapters.hostfacts import MAX_BYTES, Probe, cpu_time, failed_units, parse, parse_vitals, worth_showing
+from opsbot.adapters.local import LocalShell
+from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.ssh import ParamikoShell
+from opsbot.domain import Host
 from opsbot.errors import CommandFailed
-from tests.recordings import recorded_output
+from tests.recordings import RecordingShell, ReplayShell, recorded_output
 
 OUTPUT = recorded_output("debian-12", "LC_ALL=C; export LC_ALL")
 
@@ -128,3 +137,90 @@ def test_any_damage_to_the_output_is_read_or_refused(data):
     except CommandFailed:
         return
     assert all(disk.size_bytes > 0 for disk in facts.disks)
+
+
+# --- the probes, recorded as commands of their own -------------------------------------------------------------------
+
+RELEASES = ("debian-12-vitals", "debian-13-vitals")
+
+
+class AskedFor(ReplayShell):
+    """Tells the probes' scripts apart, which begin with the same line: they end with the name of the probe."""
+
+    def run(self, host, argv, **options):
+        return super().run(host, _named(argv), **options)
+
+
+class RecordingProbes(RecordingShell):
+    def run(self, host, argv, **options):
+        result = super().run(host, argv, **options)
+        self._results[_named(argv)] = self._results.pop(tuple([*argv[:2], argv[2].splitlines()[0]]))
+        return result
+
+
+def _named(argv):
+    return ("probe", argv[2].strip().splitlines()[-2])
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_recorded_vitals_and_facts_are_of_one_machine(release):
+    machines, host = HostMachines(AskedFor(release), LocalShell()), Host("h1")
+    vitals = machines.vitals(host, timeout_s=1)
+    facts = machines.facts(host, timeout_s=1)
+    assert vitals.boot_id == facts.boot_id
+    assert len(vitals.boot_id) == 36
+    assert vitals.memory_total_bytes == facts.memory_total_bytes > 2**30
+    assert 0 < vitals.memory_available_bytes < vitals.memory_total_bytes
+    assert (vitals.swap_total_bytes, vitals.swap_used_bytes) == (0, 0)
+    assert vitals.cpu_percent is None  # nothing to compare it with
+    assert 0 <= facts.cpu_percent <= 100
+    assert facts.os.startswith("Debian GNU/Linux " + release[7:9])
+    assert [disk.mount for disk in facts.disks] == ["/", "/tmp", "/srv/data"]
+
+
+VITALS = AskedFor("debian-12-vitals").run(Host("h1"), Probe.VITALS.argv, timeout_s=1).stdout
+
+
+@given(st.integers(0, len(VITALS) - 1))
+def test_vitals_cut_anywhere_are_refused_not_guessed(length):
+    if "vitals_end" not in VITALS[:length]:
+        with pytest.raises(CommandFailed):
+            parse_vitals(VITALS[:length])
+
+
+@given(st.text())
+def test_no_text_breaks_the_vitals_parser(text):
+    with pytest.raises(CommandFailed):
+        parse_vitals(text)
+    assert cpu_time(text) is None
+
+
+@pytest.mark.parametrize("section", ["meminfo", "loadavg", "uptime"])
+def test_vitals_without_the_essentials_are_refused(section):
+    with pytest.raises(CommandFailed, match="load, memory and uptime"):
+        parse_vitals(without(section, VITALS))
+
+
+def test_vitals_without_a_boot_id_or_cpu_counters_are_vitals_still():
+    assert parse_vitals(without("boot_id", VITALS)).boot_id == ""
+    assert cpu_time(without("stat", VITALS)) is None
+    assert parse_vitals(VITALS.replace("@@opsbot boot_id\n", "@@opsbot boot_id\n\x1b[2J")).boot_id.isprintable()
+
+
+def record(name: str, host_name: str) -> None:
+    """Ask a fleet host each question once: `python -m tests.tools.test_hostfacts_recorded debian-12 h2`."""
+    fleet = Path(__file__).parents[1] / "fleet" / "fleet"
+    inventory = json.loads(subprocess.check_output([fleet, "inventory"]))
+    address = next(each["addr"] for each in inventory["hosts"] if each["name"] == host_name)
+    lines = Path(inventory["known_hosts"]).read_text().splitlines()
+    pin = next(line.split(" ", 1)[1] for line in lines if address in line.split(" ", 1)[0].split(","))
+    host = Host(host_name, address=address, user="bot", key_file=inventory["key"], host_key=pin)
+    recording = RecordingProbes(ParamikoShell())
+    for probe in (Probe.VITALS, Probe.FACTS_SAMPLED):
+        recording.run(host, probe.argv, timeout_s=30, max_bytes=MAX_BYTES)
+    recording.save(f"{name}-vitals", distribution=name)
+    recording.close()
+
+
+if __name__ == "__main__":
+    record(*sys.argv[1:3])

@@ -1,6 +1,7 @@
 """Warm connections: shared, bounded, replaced when dead, closed when idle, and only to the inventory's addresses."""
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -8,9 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
+from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_pool import LinkPool
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
 from tests import ssh_answers, ssh_servers
@@ -277,3 +281,53 @@ def test_a_fault_writes_nothing_to_stderr_or_the_log(
         shell.run(server.host(port=raw.port), ["true"], timeout_s=TIMEOUT_S)
     assert capfd.readouterr().err == ""
     assert caplog.records == []
+
+
+class FakeClock:
+    """Moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_suspected_host_is_tried_again_by_one_caller_while_others_are_answered_at_once(
+    keys: Keys, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    pool = LinkPool(PoolLimits(suspect_s=5.0), monotonic=clock)
+    let_in = threading.Event()
+
+    def reach(timeout_s: float = TIMEOUT_S) -> str:
+        """Open a session, or say why not."""
+        try:
+            with pool.session(server.host(), Deadline(timeout_s)):
+                return "reached"
+        except HostUnreachable as error:
+            return str(error)
+
+    with SshServer(keys) as server, ThreadPoolExecutor(1) as calls:
+        server.client_key = paramiko.PKey.from_path(ssh_servers.new_key(tmp_path / "other"))
+        for pause_s in (5, 10, 20):
+            assert "refused the log-in" in reach()
+            assert f"not tried again for {pause_s} s. Never seen since opsbot started.)" in reach()
+            clock.now += pause_s + 0.01
+        assert server.connections == 3
+        server.client_key = keys.client_key
+        server.block = lambda step: let_in.wait(TIMEOUT_S) and None if step == "auth" else None  # type: ignore[method-assign]
+        trying = calls.submit(reach)
+        assert wait_until(lambda: server.connections == 4)
+        started_at = time.monotonic()
+        assert "being tried again just now" in reach()
+        assert time.monotonic() - started_at < 1
+        let_in.set()
+        assert trying.result() == "reached"
+        assert reach() == "reached"
+        clock.now += 100
+        server.client_key = paramiko.PKey.from_path(tmp_path / "other")
+        server.drop()
+        assert "refused the log-in" in reach()
+        assert re.search(r"not tried again for 5 s\. Last seen \d\d:\d\d:\d\d UTC, 1m 40s ago\.\)$", reach())
+    pool.close()
