@@ -70,7 +70,7 @@ class LinkPool:
             with self.watch(link, Deadline(0)):
                 polite = link.writable and (done or link.channels > 1 or link.tunnels > 0)
                 if done:
-                    self._saw(host)
+                    self.saw(host)
                 self._give_back(link, channel if polite else None, retire=not done)
 
     @contextmanager
@@ -318,7 +318,8 @@ class LinkPool:
         if unused:
             self._close(link)
 
-    def _saw(self, host: Host) -> None:
+    def saw(self, host: Host) -> None:
+        """Note that the host answered."""
         with self._lock:
             self._slots.of(host).history.seen(self._monotonic(), datetime.now(UTC))
 

@@ -77,7 +77,9 @@ class Prober:
         fresh = link.probe is None
         try:
             with self._pool.watch(link, deadline):
-                return self._converse(link, probe, share, deadline)
+                answer = self._converse(link, probe, share, deadline)
+            self._pool.saw(link.host)
+            return answer
         except (ProbeFailed, paramiko.SSHException, OSError, EOFError) as error:
             answered = isinstance(error, ProbeFailed | paramiko.ChannelException) and not isinstance(
                 error, ProbeTimedOut

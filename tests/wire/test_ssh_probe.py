@@ -1,6 +1,7 @@
 """The probe channel: one shell per host, asked one fixed question at a time, and given up at the first oddity."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -315,10 +316,12 @@ def test_a_host_that_is_bad_at_everything_costs_the_deadline_and_little_memory(
 def test_what_an_idle_channel_is_sent_is_bounded(machines: HostMachines, keys: Keys) -> None:
     """A host that ignores the window it was given loses its connection."""
     sent: list[int] = []
+    answered = threading.Event()
 
     def probe(exec_: Exec) -> int:
         begin, end = next(questions(exec_))
         exec_.say(right(begin, end))
+        answered.wait(TIMEOUT_S)  # else the flood would be part of the first answer
         exec_.channel.out_window_size = 2**31
         while exec_.wanted and sum(sent) < 200 * MIB:
             exec_.say(b"x" * 32000)
@@ -330,6 +333,7 @@ def test_what_an_idle_channel_is_sent_is_bounded(machines: HostMachines, keys: K
         before_bytes = psutil.Process().memory_info().rss
         assert machines.vitals(server.host(), timeout_s=TIMEOUT_S).memory_total_bytes == FORGED_BYTES
         transport = server.transports[0]
+        answered.set()
         assert wait_until(lambda: not transport.is_active())
         assert machines.vitals(server.host(), timeout_s=TIMEOUT_S).memory_total_bytes in (FORGED_BYTES, MEMORY_BYTES)
         assert psutil.Process().memory_info().rss - before_bytes < 50 * MIB
