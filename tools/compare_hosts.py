@@ -236,4 +236,4 @@ def _clock(epoch: str, asked_at: datetime, answered_at: datetime) -> str:
     off_s = max(early, late)
     if off_s < _CLOCK_TOLERANCE_S:
         return "right"
-    return f"{duration_text(off_s)} {'behind' if early > late else 'ahead'}"
+    return f"{duration_text(5 * round(off_s / 5))} {'behind' if early > late else 'ahead'}"

@@ -179,7 +179,7 @@ def _part(piece: str) -> tuple[list[str], str]:
 def _timers(named: Mapping[str, str]) -> tuple[list[dict[str, Any]] | None, list[str]]:
     if "timers" not in named:
         return None, ["timers: systemd does not run there"] if "now" in named else ["timers: no answer"]
-    if "@@status 0" not in named["timers"]:
+    if "@@status 0" not in named["timers"].splitlines():
         return None, ["timers: systemd did not answer"]
     now_words = named.get("now", "").split()
     if len(now_words) < 2 or not now_words[0].isdecimal():

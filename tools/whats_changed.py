@@ -225,7 +225,7 @@ def _journal(sections: Mapping[str, str], missing: list[str]) -> tuple[list[Even
             "(group systemd-journal), or there is none"
         )
         return [], {}
-    if "@@status 0" not in body and "@@status 1" not in body:
+    if not re.search(r"^@@status [01]$", body, re.MULTILINE):  # 1: nothing matched
         missing.append("older service changes: the journal took too long")
     if "@@lost" in body:
         missing.append("some service changes: there are too many different ones")
