@@ -25,6 +25,7 @@ from opsbot.errors import (
     Stale,
     ToolError,
 )
+from opsbot.lanes import Lanes
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Store
 from opsbot.redact import Redactor
@@ -62,9 +63,9 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What tools run in: so many `threads` for reads and as many for actions; `sleep` is how a tool waits (seconds).
+    """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
-    What actions bring back passes `redactor` before it is stored or shown.
+    `sleep` is how a tool waits (seconds). What actions bring back passes `redactor` before it is stored or shown.
     """
 
     redactor: Redactor
@@ -91,13 +92,13 @@ class Executor:
         self._rules = rules
         self._clock = clock
         self._surroundings = surroundings
-        self._reads = ThreadPoolExecutor(surroundings.threads, "opsbot-read")
+        self._reads = Lanes(surroundings.threads, "opsbot-read")
         self._writes = ThreadPoolExecutor(surroundings.threads, "opsbot-write")
         self._turns = HostTurns()
 
     def close(self) -> None:
         """Take no more work; threads in flight end by their own deadlines."""
-        self._reads.shutdown(wait=False, cancel_futures=True)
+        self._reads.close()
         self._writes.shutdown(wait=False, cancel_futures=True)
 
     # --- reads -------------------------------------------------------------------------------------------------------
@@ -151,8 +152,11 @@ class Executor:
         if function is None:
             return BadArguments(f"{prepared.tool.name} cannot say what it would hit, so it is not proposed.")
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
-        context = self._context(_IMPACT_TIMEOUT_S)
-        return await self._attempt(partial(function, context, host, **arguments), _IMPACT_TIMEOUT_S)
+
+        def look() -> Impact:
+            return function(self._context(_IMPACT_TIMEOUT_S), host, **arguments)
+
+        return await self._attempt(look, _IMPACT_TIMEOUT_S)
 
     async def unavailable(self, prepared: Prepared) -> frozenset[str]:
         """Return which hosts do not serve now, as far as the tool can tell; one that cannot say counts."""
@@ -160,13 +164,12 @@ class Executor:
         if function is None:
             return frozenset()
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
+
+        def look(host: Host) -> bool:
+            return function(self._context(_AVAILABLE_TIMEOUT_S), host, **arguments)
+
         outcomes = await asyncio.gather(
-            *(
-                self._attempt(
-                    partial(function, self._context(_AVAILABLE_TIMEOUT_S), host, **arguments), _AVAILABLE_TIMEOUT_S
-                )
-                for host in prepared.hosts
-            )
+            *(self._attempt(partial(look, host), _AVAILABLE_TIMEOUT_S) for host in prepared.hosts)
         )
         pairs = zip(prepared.hosts, outcomes, strict=True)
         return frozenset(host.name for host, outcome in pairs if outcome is not True)
@@ -174,9 +177,7 @@ class Executor:
     async def _attempt(self, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
         """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
         try:
-            return await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(self._reads, call), timeout_s + GRACE_S
-            )
+            return await self._reads.run(call, timeout_s + GRACE_S)
         except TimeoutError:
             return CommandTimedOut(f"No answer within {timeout_s:.0f} s.")
         except OpsbotError as error:

@@ -1,0 +1,104 @@
+"""Blocking calls side by side: slow ones delay nobody, and no turn is ever lost."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from opsbot.lanes import Lanes
+
+
+@pytest.fixture
+def gate():
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def lanes():
+    made = []
+
+    def make(*args, **kwargs) -> Lanes:
+        made.append(Lanes(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+async def test_as_many_hung_calls_as_the_lane_is_wide_delay_nobody(lanes, gate):
+    lane = lanes(2, "t", slow_after_s=0.05)
+    hung = [asyncio.create_task(lane.run(gate.wait, 30)) for _ in range(40)]
+    started_at = time.monotonic()
+    assert await asyncio.wait_for(lane.run(lambda: "answer", 5), 20) == "answer"
+    assert time.monotonic() - started_at < 15
+    assert not any(task.done() for task in hung)
+    gate.set()
+    assert await asyncio.gather(*hung) == [True] * 40
+
+
+async def test_quick_calls_never_run_more_than_so_many_at_once(lanes):
+    lane = lanes(3, "t", slow_after_s=30)
+    running, most, lock = 0, 0, threading.Lock()
+
+    def call() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(lane.run(call, 30) for _ in range(60)))
+    assert most == 3
+
+
+async def test_the_deadline_counts_from_the_beginning_not_from_the_queue(lanes):
+    lane = lanes(1, "t", slow_after_s=30)
+    calls = [lane.run(lambda: time.sleep(0.1), 0.3) for _ in range(8)]
+    assert await asyncio.gather(*calls) == [None] * 8
+
+
+async def test_a_call_past_its_deadline_is_given_up_and_its_thread_still_counts(lanes, gate):
+    lane = lanes(1, "t", slow_after_s=0.05, most=2)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await lane.run(gate.wait, 0.1)
+    waiting = asyncio.create_task(lane.run(lambda: "turn", 5))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    gate.set()
+    assert await asyncio.wait_for(waiting, 10) == "turn"
+
+
+async def test_errors_and_cancelled_waits_give_their_turn_back(lanes, gate):
+    lane = lanes(1, "t", slow_after_s=0.01, most=1)
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no"):
+            await lane.run(fail, 5)
+    holder = asyncio.create_task(lane.run(gate.wait, 30))
+    await asyncio.sleep(0.05)
+    queued = asyncio.create_task(lane.run(lambda: None, 30))
+    await asyncio.sleep(0.05)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    gate.set()
+    await holder
+    assert await asyncio.wait_for(lane.run(lambda: "free", 5), 10) == "free"
+
+
+async def test_after_close_nothing_begins_and_no_turn_is_lost(lanes):
+    lane = lanes(1, "t", most=1)
+    lane.close()
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(lane.run(lambda: None, 5), 5)
