@@ -25,9 +25,9 @@ class Prepared:
     hosts: tuple[Host, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Catalogue:
-    """The tools and the hosts a call is checked against."""
+    """The tools and the hosts a call is checked against. A new `inventory` takes the old one's place whole."""
 
     registry: Registry
     inventory: Inventory

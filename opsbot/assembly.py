@@ -79,7 +79,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         rules=settings.rules,
         redactor=redactor,
         clock=ports.clock,
-        system_prompt=system_prompt(catalogue.inventory),
+        system_prompt=lambda: system_prompt(catalogue.inventory),
         limits=settings.limits,
         propose=propose,
     )

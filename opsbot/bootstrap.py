@@ -25,12 +25,14 @@ from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.assembly import Ports, Settings, assemble
 from opsbot.audit import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
+from opsbot.config_watch import WatchedConfig
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
 from opsbot.errors import ConfigError
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory
 from opsbot.redact import Redactor
+from opsbot.reload import InventoryReload, InventorySource
 from opsbot.service import Service
 from opsbot.turn import Limits
 
@@ -56,7 +58,7 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     connection = await SlackConnection.open(_slack_settings(config, base.secrets))
     try:
-        async with _running(base, connection.chat, connection.directory) as service:
+        async with _running(base, connection.chat, connection.directory) as service, _reloading(base):
             announcing = asyncio.create_task(_announce(connection, ready))
             await connection.serve(service, stop)
             announcing.cancel()
@@ -115,7 +117,8 @@ def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
 async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterator[Service]:
     """A started service, and an orderly end of everything it uses."""
     model = _model(base)
-    machines = HostMachines(ParamikoShell(), LocalShell())
+    catalogue = base.catalogue
+    machines = HostMachines(ParamikoShell(find=lambda name: catalogue.inventory.hosts.get(name)), LocalShell())
     limits = base.config.limits
     settings = Settings(
         rules=base.config.rules(),
@@ -136,11 +139,27 @@ async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterat
         await base.store.close()
 
 
+@asynccontextmanager
+async def _reloading(base: _Base) -> AsyncIterator[None]:
+    """Take over a changed inventory by itself, and at once on SIGHUP."""
+    watched = WatchedConfig(base.config)
+    source = InventorySource(watched.load, watched.stamp)
+    reload = InventoryReload(source, base.catalogue, base.store.audit, SystemClock())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.ask)
+    watching = asyncio.create_task(reload.run())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
 def _model(base: _Base) -> ChatModel:
     settings = base.config.model
     if settings.keyless:
-        inventory = base.catalogue.inventory
-        return KeylessModel(lambda: tuple(inventory.hosts.values()), lambda: inventory.groups)
+        catalogue = base.catalogue
+        return KeylessModel(lambda: tuple(catalogue.inventory.hosts.values()), lambda: catalogue.inventory.groups)
     # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
     from opsbot.adapters.openai_model import ModelSettings, OpenAIModel  # noqa: PLC0415
 

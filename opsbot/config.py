@@ -172,6 +172,10 @@ class Config:
         url = self.settings.store.url
         return (self.folder / url.removeprefix("sqlite:///")).absolute() if url.startswith("sqlite:///") else None
 
+    def inventory_sources(self) -> tuple[Path, ...]:
+        """Return every file the inventory is read from."""
+        return (Path(self.source),)
+
     def audit_key_file(self) -> Path | None:
         """Return the file of the audit key (made on first use), or None if the key is in `Secrets.audit_key`."""
         reference = self.settings.store.audit_key

@@ -116,7 +116,7 @@ class TurnLoop:
     rules: PolicyRules
     redactor: Redactor
     clock: Clock
-    system_prompt: str
+    system_prompt: Callable[[], str]
     limits: Limits
     propose: Propose
 
@@ -243,7 +243,7 @@ class TurnLoop:
         """Ask for one complete reply. Raises ModelError; nothing of an unfinished reply is kept."""
         await watcher.working("thinking")
         request = ModelRequest(
-            system=self.system_prompt,
+            system=self.system_prompt(),
             messages=messages,
             tools=self.catalogue.registry.shown(asked_for(conversation)),
             max_output_tokens=self.limits.max_output_tokens,

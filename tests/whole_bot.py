@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -164,6 +165,19 @@ class WholeBot:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(60)
+
+    def hang_up(self) -> None:
+        """Tell the process to read its inventory again, as `systemctl reload` does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def wait_for_log(self, event: str, count: int = 1) -> dict[str, object]:
+        """Wait until so many lines of this event are in the log, and return the last one."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while len(found := [line for line in self.log if line.get("event") == event]) < count:
+            assert time.monotonic() < deadline, f"no {event} in the log: {self.log[-5:]}"
+            time.sleep(0.05)
+        return found[-1]
 
     def states(self) -> list[str]:
         """The states of all approvals, oldest first, read from the database beside the bot."""

@@ -1,5 +1,6 @@
 """Texts for the model, kept in files and rendered here."""
 
+from functools import lru_cache
 from importlib.resources import files
 from string import Template
 
@@ -11,5 +12,9 @@ _INVENTORY_LIMIT = 40
 
 def system_prompt(inventory: Inventory) -> str:
     """Render the system prompt: byte-identical as long as the inventory does not change."""
-    template = Template(files("opsbot.prompts").joinpath("system.txt").read_text(encoding="utf-8"))
-    return template.substitute(inventory=inventory.summary(_INVENTORY_LIMIT))
+    return _template().substitute(inventory=inventory.summary(_INVENTORY_LIMIT))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    return Template(files("opsbot.prompts").joinpath("system.txt").read_text(encoding="utf-8"))

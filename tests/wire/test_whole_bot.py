@@ -93,6 +93,32 @@ async def test_with_the_model_down_commands_answer_and_the_asker_is_told(bot, wo
     await alice.sees(lambda m: m.get("ephemeral_for") and "this-machine" in says(m))
 
 
+async def test_a_changed_inventory_is_taken_over_without_a_restart_and_a_broken_one_is_not(bot, workbench, tmp_path):
+    config = tmp_path / "config.yaml"
+    first = config.read_text()
+    alice = workbench.person("alice")
+
+    async def hosts_now(*, shows: str, hides: str) -> None:
+        await alice.command(OPS, "/ops hosts")
+        await alice.sees(lambda m: m.get("ephemeral_for") and shows in says(m) and hides not in says(m))
+
+    config.write_text(first.replace("this-machine", "here"))
+    taken = await asyncio.to_thread(bot.wait_for_log, "inventory.reloaded")
+    assert (taken["added"], taken["removed"]) == (1, 1)
+    await hosts_now(shows="here", hides="this-machine")
+    config.write_text(first.replace("this-machine: {connection: local}", "there: {connection: ssh}"))
+    refused = await asyncio.to_thread(bot.wait_for_log, "inventory.refused")
+    assert "config.yaml" in says(refused["faults"])
+    await hosts_now(shows="here", hides="there")
+    config.write_text(first)
+    await asyncio.to_thread(bot.hang_up)
+    await asyncio.to_thread(bot.wait_for_log, "inventory.reloaded", 2)
+    await hosts_now(shows="this-machine", hides="there")
+    await asyncio.to_thread(bot.hang_up)
+    await asyncio.to_thread(bot.wait_for_log, "inventory.unchanged")
+    assert not any(line.get("event") == "config.restart_needed" for line in bot.log)
+
+
 async def hears_once(workbench, model):
     """Whatever is delivered twice, with retries and as two kinds of event, is answered once."""
     model.add(Turn("Only once."))
