@@ -82,6 +82,14 @@ class ParamikoShell:
         text = output.decode("utf-8", "replace")
         return CommandResult(probe.argv, status, text, duration_s=time.monotonic() - started_at)
 
+    def scan_host_key(self, host: Host, *, timeout_s: float) -> str:
+        """Ask a host for its key, as `ssh-ed25519 AAAA…`; no log-in, and nothing is trusted by it.
+
+        Raises:
+            HostUnreachable: it cannot be reached in time, or has no acceptable key.
+        """
+        return self._pool.scan(host, Deadline(timeout_s))
+
     def close(self) -> None:
         """Close every connection, also those in use, and end every thread."""
         self._pool.close()

@@ -305,10 +305,21 @@ def pins_of(host: Host) -> tuple[PinnedKey, ...]:
         raise HostUnreachable(f"`host_key` of {host.name} in the inventory cannot be used: {error}.") from error
     if not pins:
         raise HostUnreachable(
-            f"{host.name} has no pinned host key, so opsbot does not connect. Read its key on the host itself "
-            "(/etc/ssh/ssh_host_ed25519_key.pub) and set `host_key` in the inventory."
+            f"{host.name} has no pinned host key, so opsbot does not connect. `opsbot hosts trust {host.name}` shows "
+            "the one it offers: compare it with /etc/ssh/ssh_host_ed25519_key.pub on the host itself, and pin it."
         )
     return pins
+
+
+def shown_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) -> str:
+    """Return the key the host proves, as `ssh-ed25519 AAAA…`: of a pinned kind if it has one. Not to be trusted yet.
+
+    Raises:
+        HostUnreachable: it does not answer in time, or has no acceptable key.
+    """
+    every_kind = [*signatures_of(pins), *(name for names in SIGNATURES.values() for name in names)]
+    key = paramiko.PKey.from_type_string(*_typed(link.negotiate(tuple(dict.fromkeys(every_kind)), deadline)))
+    return f"{key.get_name()} {key.get_base64()}"
 
 
 def scan_host_key(address: str, port: int, timeout_s: float) -> str:
@@ -319,10 +330,8 @@ def scan_host_key(address: str, port: int, timeout_s: float) -> str:
     """
     deadline = Deadline(timeout_s)
     link = dial(Host(name=address, address=address, port=port), deadline)
-    every_kind = tuple(dict.fromkeys(name for names in SIGNATURES.values() for name in names))
     try:
-        key = paramiko.PKey.from_type_string(*_typed(link.negotiate(every_kind, deadline)))
-        return f"{key.get_name()} {key.get_base64()}"
+        return shown_key(link, (), deadline)
     finally:
         link.close()
 
@@ -347,8 +356,8 @@ def _mismatch(host: Host, pins: Sequence[PinnedKey], blob: bytes) -> str:
     expected = " or ".join(pin.fingerprint for pin in pins)
     return (
         f"{place_of(host)} shows another host key than the pinned one: expected {expected}, seen {fingerprint(blob)}. "
-        "opsbot did not log in. If the host was reinstalled, check the new key on the host itself and change "
-        "`host_key` in the inventory; if not, somebody may be in between."
+        "opsbot did not log in. If the host was reinstalled, check the new key on the host itself and pin it "
+        f"(`opsbot hosts trust --replace {host.name}`); if not, somebody may be in between."
     )
 
 

@@ -10,8 +10,8 @@ import paramiko
 
 from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_jump import FindHost, Tunnel, jump_of, no_jumps
-from opsbot.adapters.ssh_keys import KeyRing
-from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, dial, pins_of, place_of
+from opsbot.adapters.ssh_keys import KeyRing, parse_pins
+from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, dial, pins_of, place_of, shown_key
 from opsbot.adapters.ssh_slots import PoolLimits, Slot, Slots
 from opsbot.domain import Host
 from opsbot.errors import HostUnreachable
@@ -86,6 +86,23 @@ class LinkPool:
         finally:
             with self.watch(link, Deadline(0)):
                 self._give_back(link, None, retire=False)
+
+    def scan(self, host: Host, deadline: Deadline) -> str:
+        """Ask a host for its key on a connection of its own, through its jump host if it has one; nobody logs in.
+
+        Raises:
+            HostUnreachable: it cannot be reached in time, or has no acceptable key.
+        """
+        try:
+            pins = parse_pins(host.host_key)
+        except ValueError:
+            pins = ()
+        link = self._dial(host, deadline)
+        try:
+            with self.watch(link, deadline):
+                return shown_key(link, pins, deadline)
+        finally:
+            self._close(link)
 
     def may_probe(self, host: Host) -> bool:
         """Whether a probe channel is worth a try."""
