@@ -34,6 +34,23 @@ _HOMES = {
         "UnknownHost",
     ),
     "opsbot.readable": ("duration_text", "percent_text", "plain_line", "size_text", "time_text"),
+    "opsbot.service_actions": (
+        "ServiceEnd",
+        "ServiceRules",
+        "act_on_service",
+        "check_startable",
+        "check_systemd",
+        "check_there",
+        "judge_service",
+        "looks_for",
+        "same_run",
+        "service_card",
+        "service_details",
+        "service_fingerprint",
+        "service_serves",
+        "start_failure",
+        "state_text",
+    ),
     "opsbot.tooling": ("Container", "Context", "Unit", "tool"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

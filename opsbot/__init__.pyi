@@ -29,6 +29,23 @@ from opsbot.errors import (
     UnknownHost,
 )
 from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text
+from opsbot.service_actions import (
+    ServiceEnd,
+    ServiceRules,
+    act_on_service,
+    check_startable,
+    check_systemd,
+    check_there,
+    judge_service,
+    looks_for,
+    same_run,
+    service_card,
+    service_details,
+    service_fingerprint,
+    service_serves,
+    start_failure,
+    state_text,
+)
 from opsbot.tooling import Container, Context, Unit, tool
 
 __version__: str
@@ -53,6 +70,8 @@ __all__ = [
     "Result",
     "Series",
     "ServerFacts",
+    "ServiceEnd",
+    "ServiceRules",
     "Table",
     "ToolError",
     "Unit",
@@ -60,10 +79,23 @@ __all__ = [
     "UnitVerb",
     "UnknownHost",
     "Vitals",
+    "act_on_service",
+    "check_startable",
+    "check_systemd",
+    "check_there",
     "duration_text",
+    "judge_service",
+    "looks_for",
     "percent_text",
     "plain_line",
+    "same_run",
+    "service_card",
+    "service_details",
+    "service_fingerprint",
+    "service_serves",
     "size_text",
+    "start_failure",
+    "state_text",
     "time_text",
     "tool",
 ]

@@ -7,6 +7,7 @@
     machines.fault("db-1", "down")                          # down | hang | no-sudo | lost | lost-before
     machines.unit("web-1", "nginx").health = "GET ... answered 503"
     machines.restarts["web-1", "nginx.service"]             # how often the service was really restarted
+    machines.done["web-1", "nginx.service", "stop"]         # how often any verb was really carried out
     machines.commands                                       # every (host, argv) that reached a host, in order
 
 Unit names may be written short; they are kept as `name.service`. A host that was not named in the constructor has no
@@ -39,7 +40,7 @@ from opsbot.ports import Machines, Services
 from opsbot.units import canonical_unit
 
 # What a restart does: "works"; "fails" (ends failed, status 1, `log_on_failure` logged); "flaps" (up, then auto-restart
-# again and again); "nothing" (status 0, yet the same run goes on).
+# again and again); "nothing" (status 0, yet the same run goes on). The same for the other verbs, where it can be.
 OnRestart = Literal["works", "fails", "flaps", "nothing"]
 # down: HostUnreachable at once. hang: waits until the call's timeout (or `heal`), then CommandTimedOut. no-sudo: a
 # restart is refused, status 1. lost: a restart happens, then OutcomeUnknown. lost-before: OutcomeUnknown, no restart.
@@ -65,6 +66,10 @@ class FakeUnit:
     connections: str = "listens on tcp 80; 2 connections from 2 addresses"
     settle_shows: int = 0
     required_by: tuple[str, ...] = ()
+    triggered_by: tuple[str, ...] = ()
+    # What systemd says of it besides; `StateChangeTimestampMonotonic` counts up with all that happens.
+    details: dict[str, str] = field(default_factory=lambda: {"Type": "simple", "CanReload": "yes"})
+    changes: int = 1
     run: int = 1
     auto_restarts: int = 0
     result: str = "success"
@@ -77,6 +82,7 @@ class FakeMachines(Machines):
     def __init__(self, units: Mapping[str, Sequence[str | FakeUnit]] | None = None) -> None:
         self.lock = threading.RLock()
         self.restarts: Counter[tuple[str, str]] = Counter()
+        self.done: Counter[tuple[str, str, str]] = Counter()
         self.commands: list[tuple[str, tuple[str, ...]]] = []
         self.answers: dict[tuple[str, tuple[str, ...]], CommandResult] = {}
         self.servers: dict[str, ServerFacts] = {}
@@ -153,10 +159,19 @@ class FakeMachines(Machines):
         self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
     ) -> CommandResult:
         self.reach(host, argv, timeout_s)
-        result = self.answers.get((host.name, tuple(argv)), CommandResult(tuple(argv), 0, ""))
+        usual = CommandResult(tuple(argv), 0, self._details(host, argv))
+        result = self.answers.get((host.name, tuple(argv)), usual)
         if len(result.stdout) <= max_bytes:
             return result
         return replace(result, stdout=result.stdout[:max_bytes], truncated=True)
+
+    def _details(self, host: Host, argv: Sequence[str]) -> str:
+        """Answer `systemctl show --property=… -- UNIT`."""
+        known = self._units.get(host.name, {}).get(argv[-1]) if "systemctl" in argv and "show" in argv else None
+        if known is None:
+            return ""
+        said = known.details | {"StateChangeTimestampMonotonic": str(known.changes)}
+        return "".join(f"{name}={value}\n" for name, value in said.items())
 
     def facts(self, host: Host, *, timeout_s: float) -> ServerFacts:
         self.reach(host, ("facts",), timeout_s)
@@ -221,10 +236,11 @@ class FakeServices(Services):
             return CommandResult(argv, 1, "", "sudo: a password is required")
         known = self._known(unit)
         if known is None or known.load_state == "masked":
-            return CommandResult(argv, 5, "", f"Failed to restart {unit}: Unit {unit} not found.")
+            return CommandResult(argv, 5, "", f"Failed to {verb} {unit}: Unit {unit} not found.")
         with self._machines.lock:
-            self._machines.restarts[self._host.name, known.name] += 1
-            result = _restart(known, argv)
+            self._machines.done[self._host.name, known.name, str(verb)] += 1
+            self._machines.restarts[self._host.name, known.name] += verb is UnitVerb.RESTART
+            result = _carried_out(verb, known, argv)
         if fault in ("lost", "lost-for-good"):
             if fault == "lost-for-good":
                 self._machines.fault(self._host.name, "down")
@@ -240,9 +256,49 @@ class FakeServices(Services):
         return next((u for u in self._machines.units_of(self._host.name) if u.name == unit), None)
 
 
-def _restart(unit: FakeUnit, argv: tuple[str, ...]) -> CommandResult:
+def _carried_out(verb: UnitVerb, unit: FakeUnit, argv: tuple[str, ...]) -> CommandResult:
     if unit.on_restart == "nothing":
         return CommandResult(argv, 0, "")
+    match verb:
+        case UnitVerb.START if unit.active_state == "active":
+            return CommandResult(argv, 0, "")
+        case UnitVerb.START | UnitVerb.RESTART:
+            unit.changes += 1
+            return _restart(unit, argv)
+        case UnitVerb.STOP:
+            return _stop(unit, argv)
+        case UnitVerb.RELOAD:
+            return _reload(unit, argv)
+        case UnitVerb.RESET_FAILED:
+            unit.auto_restarts = 0
+            if unit.active_state == "failed":
+                unit.active_state, unit.sub_state, unit.result = "inactive", "dead", "success"
+            return CommandResult(argv, 0, "")
+
+
+def _stop(unit: FakeUnit, argv: tuple[str, ...]) -> CommandResult:
+    if unit.active_state not in ("inactive", "failed"):
+        fails = unit.on_restart == "fails"
+        state = ("failed", "failed", "timeout") if fails else ("inactive", "dead", "success")
+        unit.active_state, unit.sub_state, unit.result = state
+        unit.changes += 1
+        unit.log.append("stopped")
+    return CommandResult(argv, 0, "")
+
+
+def _reload(unit: FakeUnit, argv: tuple[str, ...]) -> CommandResult:
+    if unit.active_state != "active":
+        return CommandResult(argv, 1, "", f"{unit.name} is not active, cannot reload.")
+    unit.changes += 1
+    if unit.on_restart == "fails":
+        unit.details["ReloadResult"] = "exit-code"
+        unit.log.extend(unit.log_on_failure)
+        return CommandResult(argv, 1, "", f"Job for {unit.name} failed.")
+    unit.details["ReloadResult"] = "success"
+    return CommandResult(argv, 0, "")
+
+
+def _restart(unit: FakeUnit, argv: tuple[str, ...]) -> CommandResult:
     unit.run += 1
     unit.log.append("stopped")
     if unit.on_restart == "fails":
@@ -284,6 +340,7 @@ def unit_facts(host: str, unit: FakeUnit) -> UnitFacts:
         tasks=3,
         invocation_id=hashlib.sha256(f"{host}/{unit.name}/{unit.run}".encode()).hexdigest()[:32],
         required_by=unit.required_by,
+        triggered_by=unit.triggered_by,
     )
 
 

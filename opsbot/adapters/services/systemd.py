@@ -5,15 +5,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 
 from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_cgroup
 from opsbot.domain import CommandResult, Host, LogLine, UnitFacts, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
 from opsbot.ports import Services, Shell
+from opsbot.root_commands import as_root, unit_command
 
-SYSTEMCTL: Final = "/usr/bin/systemctl"
 # Fields for machines; times in UTC and C spelling whatever the host's settings are.
 _ENVIRONMENT = ("env", "TZ=UTC", "LC_ALL=C", "SYSTEMD_COLORS=0")
 _PROPERTIES = (
@@ -75,8 +74,7 @@ class SystemdServices(Services):
 
     def act(self, verb: UnitVerb, unit: str, *, timeout_s: float) -> CommandResult:
         """The same words stand in the host's sudoers rule: any other order of arguments is refused by it."""
-        sudo = ("sudo", "-n") if self._host.sudo else ()
-        argv = (*sudo, SYSTEMCTL, "--no-pager", str(verb), "--", unit)
+        argv = as_root(self._host, unit_command(verb, unit))
         return self._shell.run(self._host, argv, timeout_s=timeout_s)
 
     def connections(self, unit: UnitFacts, *, timeout_s: float) -> str:
