@@ -35,6 +35,7 @@ _HOMES = {
     ),
     "opsbot.readable": ("duration_text", "percent_text", "plain_line", "size_text", "time_text"),
     "opsbot.service_actions": (
+        "PATIENT_LOOKS",
         "ServiceEnd",
         "ServiceRules",
         "act_on_service",

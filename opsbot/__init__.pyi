@@ -30,6 +30,7 @@ from opsbot.errors import (
 )
 from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text
 from opsbot.service_actions import (
+    PATIENT_LOOKS,
     ServiceEnd,
     ServiceRules,
     act_on_service,
@@ -50,6 +51,7 @@ from opsbot.tooling import Container, Context, Unit, tool
 
 __version__: str
 __all__ = [
+    "PATIENT_LOOKS",
     "BadArguments",
     "CertificateReport",
     "Chart",

@@ -70,8 +70,8 @@ def check_startable(host: Host, facts: UnitFacts) -> None:
 
 
 def check_there(host: Host, facts: UnitFacts) -> None:
-    """Raise BadArguments for a unit the host does not have."""
-    if facts.load_state == "not-found":
+    """Raise BadArguments for a unit the host does not have; one that outlived its definition is still there."""
+    if facts.load_state == "not-found" and facts.active_state in ("inactive", ""):
         raise BadArguments(f"{host.name} has no service {facts.unit}; nothing to do.")
 
 

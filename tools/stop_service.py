@@ -1,0 +1,118 @@
+"""Stop a service: what would go down with it and what would bring it back, doing it once, and judging the end."""
+
+from opsbot import (
+    PATIENT_LOOKS,
+    Context,
+    Host,
+    HostOutcome,
+    Impact,
+    Result,
+    ServiceEnd,
+    ServiceRules,
+    ToolError,
+    Unit,
+    UnitFacts,
+    UnitVerb,
+    act_on_service,
+    check_there,
+    judge_service,
+    looks_for,
+    same_run,
+    service_card,
+    service_details,
+    service_fingerprint,
+    state_text,
+    tool,
+)
+
+_TRIGGERS = "started on demand by"
+_MAX_TRIGGERS = 5
+
+
+def impact(ctx: Context, host: Host, unit: Unit) -> Impact:
+    """Collect what a stop would take away. Raises BadArguments for a unit the host does not have."""
+    facts = ctx.show(host, unit)
+    check_there(host, facts)
+    shown = [row for row in service_card(ctx, host, facts) if row[0] not in ("needed by", _TRIGGERS)]
+    shown.append(("would stop too", ", ".join(facts.required_by[:10]) or "no other unit"))
+    if facts.triggered_by:
+        shown.append((_TRIGGERS, _triggers(ctx, host, facts)))
+    at_boot = service_details(ctx, host, unit).get("UnitFileState")
+    if at_boot:
+        shown.append(("at boot", "started again" if at_boot.startswith("enabled") else at_boot))
+    if not _runs(facts):
+        shown.append(("note", "it is not running: a stop would do nothing"))
+    elif facts.triggered_by:
+        shown.append(("note", "it can be started again at once by what is named above; a stop leaves that as it is"))
+    return Impact(tuple(shown), service_fingerprint(facts))
+
+
+def verify(ctx: Context, host: Host, before: Impact, unit: Unit) -> HostOutcome:
+    """Wait until the unit has settled and judge: down, ended well and still down is done, all else is not."""
+
+    def failure(now: UnitFacts, last: UnitFacts | None) -> str:
+        came_back = last is not None and not _runs(last) and _runs(now)
+        falling = last is not None and last.sub_state == now.sub_state == "auto-restart"
+        if came_back:
+            return f"was stopped and started again{_by(now)}: it is {state_text(now)}"
+        return "is not stopped: it keeps falling over and is started again each time" if falling else ""
+
+    def settled(now: UnitFacts) -> ServiceEnd:
+        return _settled(before, now)
+
+    triggered = _TRIGGERS in dict(before.facts)
+    looks = PATIENT_LOOKS if triggered else looks_for(before)
+    return judge_service(ctx, host, before, unit, ServiceRules(failure, settled, looks, health=False))
+
+
+def _settled(before: Impact, now: UnitFacts) -> ServiceEnd:
+    was_down = before.fingerprint.get("active_state") in ("inactive", "failed")
+    if now.active:
+        if same_run(before, now):
+            return ServiceEnd(Result.NOT_DONE, f"was not stopped: the same run goes on, {state_text(now)}", now)
+        return ServiceEnd(Result.FAILED, f"runs, in another run than before{_by(now)}: {state_text(now)}", now)
+    if was_down:
+        return ServiceEnd(Result.DONE, f"was not running already; it is {state_text(now)}", now)
+    if now.active_state == "failed" or now.result not in ("", "success"):
+        status = "" if now.exit_status is None else f", status {now.exit_status}"
+        return ServiceEnd(
+            Result.FAILED, f"is down, but did not end well: {now.result or 'no result'}{status}; {state_text(now)}", now
+        )
+    return ServiceEnd(Result.DONE, f"was stopped and is {state_text(now)}", now)
+
+
+def _runs(facts: UnitFacts) -> bool:
+    return facts.active_state not in ("inactive", "failed")
+
+
+def _by(facts: UnitFacts) -> str:
+    """Name what may have started it; the host does not record which it was."""
+    names = ", ".join(facts.triggered_by[:_MAX_TRIGGERS])
+    return f" (it is started on demand by {names})" if names else ""
+
+
+def _triggers(ctx: Context, host: Host, facts: UnitFacts) -> str:
+    shown = [f"{name} ({_state(ctx, host, name)})" for name in facts.triggered_by[:_MAX_TRIGGERS]]
+    more = len(facts.triggered_by) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _state(ctx: Context, host: Host, name: str) -> str:
+    try:
+        return ctx.show(host, name).active_state or "unknown"
+    except ToolError:
+        return "unknown"
+
+
+@tool(risk="danger", timeout_s=90, impact=impact, verify=verify, needs="stop", deferred=True)
+def stop_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
+    """Propose to stop one service on the given servers; it stays down. Nothing happens until people have approved it.
+
+    Only where the inventory allows to stop it. To bring a service back to work, propose a restart instead.
+
+    Args:
+        unit: Service name.
+    """
+    before = ctx.show(host, unit)
+    check_there(host, before)
+    return act_on_service(ctx, host, UnitVerb.STOP, before)
