@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from opsbot.domain import Incoming, Place
 from opsbot.errors import StoreError
 from opsbot.ports import Clock
 from opsbot.workbench import Limits, Workbench
+from tests.ports import reserved_port
 from tests.workbench_fixture import MANIFEST, RunningWorkbench, running_workbench
 
 PATIENCE_S = 30.0
@@ -84,7 +84,15 @@ async def stage(
     mode: str = "socket", *, clock: Clock | None = None, limits: Limits | None = None, groups: Sequence[str] = ()
 ) -> AsyncIterator[Stage]:
     """Start a workbench and the bot; both end with the block."""
-    port = _free_port() if mode == "http" else 0
+    with reserved_port() as port:
+        async with _staged(mode, port if mode == "http" else 0, clock, limits, groups) as staged:
+            yield staged
+
+
+@contextlib.asynccontextmanager
+async def _staged(
+    mode: str, port: int, clock: Clock | None, limits: Limits | None, groups: Sequence[str]
+) -> AsyncIterator[Stage]:
     manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
     wanted: dict[str, Any] = {"manifest": manifest, "mode": mode, "limits": limits, "signing_secret": SECRET}
     if mode == "http":
@@ -111,9 +119,3 @@ async def _first(serving: "asyncio.Task[None]", ready: asyncio.Event) -> None:
     waiting.cancel()
     if serving.done():
         serving.result()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

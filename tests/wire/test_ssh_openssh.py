@@ -17,6 +17,7 @@ from opsbot.adapters.ssh_keys import KeyRing
 from opsbot.adapters.ssh_link import check_host_key, dial, pins_of
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
+from tests.ports import reserved_port
 from tests.ssh_servers import new_key
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -36,9 +37,13 @@ def start_sshd(tmp_path: Path) -> Iterator[StartSshd]:
 
 @contextmanager
 def _sshd(folder: Path, options: tuple[str, ...]) -> Iterator[Host]:
+    with reserved_port() as port:
+        yield from _serving(folder, options, port)
+
+
+def _serving(folder: Path, options: tuple[str, ...], port: int) -> Iterator[Host]:
     key, host_key = new_key(folder / "client"), new_key(folder / "host")
     (folder / "authorized_keys").write_text((folder / "client.pub").read_text())
-    port = _free_port()
     lines = [
         f"ListenAddress 127.0.0.1:{port}",
         f"HostKey {host_key}",
@@ -61,12 +66,6 @@ def _sshd(folder: Path, options: tuple[str, ...]) -> Iterator[Host]:
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.model_servers import ModelServer, Status, Turn
+from tests.ports import reserved_port
 from tests.whole_bot import ROOT, WholeBot
 from tests.workbench_fixture import MANIFEST, running_workbench
 
@@ -137,9 +137,11 @@ async def test_repeated_events_give_one_answer_in_socket_mode(bot, workbench, mo
 
 
 async def test_repeated_events_give_one_answer_in_http_mode(tmp_path, model):
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
+    with reserved_port() as port:
+        await answers_in_http_mode(tmp_path, model, port)
+
+
+async def answers_in_http_mode(tmp_path, model, port):
     manifest = json.loads(MANIFEST.read_text())
     events_url = f"http://127.0.0.1:{port}/slack/events"
     async with running_workbench(manifest=manifest, mode="http", events_url=events_url) as workbench:
