@@ -137,7 +137,8 @@ def _environment(peer: Peer) -> Path:
 @contextlib.contextmanager
 def endpoints(count: int) -> Iterator[dict[str, object]]:
     """Boot the fan-out host; every address of it is an endpoint of its own to a client."""
-    subprocess.run([str(FLEET), "up", "1", "--endpoints", str(count)], check=True)
+    hosts = os.environ.get("FLEET_N", "1").split()
+    subprocess.run([str(FLEET), "up", *hosts, "--endpoints", str(count)], check=True)
     try:
         inventory = json.loads(subprocess.check_output([str(FLEET), "inventory"]))
         addresses = inventory["endpoints"][:count]
