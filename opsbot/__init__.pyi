@@ -28,7 +28,15 @@ from opsbot.errors import (
     ToolError,
     UnknownHost,
 )
-from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text
+from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text, unit_in_cgroup
+from opsbot.root_commands import (
+    CONTAINER_FIELDS,
+    as_root,
+    container_log,
+    container_look,
+    container_restart,
+    sudoers_rule,
+)
 from opsbot.service_actions import (
     PATIENT_LOOKS,
     ServiceEnd,
@@ -39,6 +47,7 @@ from opsbot.service_actions import (
     check_there,
     judge_service,
     looks_for,
+    refused_by_sudo,
     same_run,
     service_card,
     service_details,
@@ -51,6 +60,7 @@ from opsbot.tooling import Container, Context, Unit, tool
 
 __version__: str
 __all__ = [
+    "CONTAINER_FIELDS",
     "PATIENT_LOOKS",
     "BadArguments",
     "CertificateReport",
@@ -82,14 +92,19 @@ __all__ = [
     "UnknownHost",
     "Vitals",
     "act_on_service",
+    "as_root",
     "check_startable",
     "check_systemd",
     "check_there",
+    "container_log",
+    "container_look",
+    "container_restart",
     "duration_text",
     "judge_service",
     "looks_for",
     "percent_text",
     "plain_line",
+    "refused_by_sudo",
     "same_run",
     "service_card",
     "service_details",
@@ -98,6 +113,8 @@ __all__ = [
     "size_text",
     "start_failure",
     "state_text",
+    "sudoers_rule",
     "time_text",
     "tool",
+    "unit_in_cgroup",
 ]

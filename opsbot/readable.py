@@ -62,3 +62,9 @@ def plain_line(text: str, *, limit: int = 2000) -> str:
 
 def _visible(character: str) -> bool:
     return (character.isascii() and character.isprintable()) or unicodedata.category(character) not in _HIDDEN
+
+
+def unit_in_cgroup(path: str) -> str:
+    """Return the unit whose control group this is, "" for none: the outermost, so `user@1.service` for all below it."""
+    names = (name for name in path.split("/") if name.endswith((".service", ".scope")))
+    return plain_line(next(names, ""), limit=255)

@@ -1,0 +1,193 @@
+"""Processes, ports, dependencies, failed units: the worst first, nothing secret, nothing invented."""
+
+import json
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opsbot_tools.top_processes import parse_processes, top_processes
+
+from opsbot.adapters.local import LocalShell
+from opsbot.adapters.machines import HostMachines
+from opsbot.domain import CommandResult, Host
+from opsbot.tooling import Context
+from tests.fake_machines import FakeMachines
+
+HOST = Host("box-1")
+
+
+class Said(FakeMachines):
+    """Every command gets this answer."""
+
+    def __init__(self, stdout: str, *, truncated: bool = False) -> None:
+        super().__init__()
+        self._said = (stdout, truncated)
+
+    def run(self, host, argv, *, timeout_s, max_bytes=65536, stdin=""):
+        self.commands.append((host.name, tuple(argv)))
+        return CommandResult(tuple(argv), 0, self._said[0], truncated=self._said[1])
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+
+def stat(
+    pid: int, name: str, *, state: str = "S", parent: int = 1, started: int = 5000, flags: int = 0, threads: int = 3
+) -> str:
+    """Return the lines of /proc/PID/stat as `grep -H` prints them."""
+    fields = [state, parent, 1, 1, 0, -1, flags, *[0] * 8, 20, 0, threads, 0, started, 1000, 50, *[0] * 10]
+    text = f"{pid} ({name}) {' '.join(map(str, fields))}"
+    return "\n".join(f"/proc/{pid}/stat:{line}" for line in text.split("\n"))
+
+
+def process(pid: int, name: str, *, cgroup: str = "0::/system.slice/app.service", uid: int = 33, **fields) -> str:
+    comm = "\n".join(f"/proc/{pid}/comm:{line}" for line in name.split("\n"))
+    return f"{stat(pid, name, **fields)}\n{comm}\n/proc/{pid}/cgroup:{cgroup}\n/proc/{pid}/status:Uid:\t{uid}\t{uid}"
+
+
+def processes(
+    chosen: list[str], files: list[str], *, totals: str = "3 1 0 0", shares: str = "", system: str = "", by: str = "cpu"
+) -> dict:
+    lines = "\n".join(chosen)
+    details = "\n".join(files)
+    return parse_processes(
+        f"\n@@opsbot system\n100\n4096\n2\nMemTotal: 4096 kB\n{system}\n@@opsbot totals\n"
+        "C 100 0 100 700 50 0 0 50 0 0\nU 1000.00\nC 150 0 150 760 80 0 0 60 0 0\nU 1001.00\n"
+        f"T {totals}\n\n@@opsbot chosen\n{lines}\n\n@@opsbot files\n{details}\n"
+        f"\n@@opsbot users\nwww-data:33\n\n@@opsbot shares\n{shares}\n\n@@opsbot end\n",
+        by,
+    )
+
+
+def test_a_process_is_told_with_its_identity_and_unit():
+    found = processes(["P 150 50 77 5000 R"], [process(77, "worker")])
+    assert found["processes"] == [
+        {
+            "pid": 77,
+            "started_ticks": 5000,
+            "command": "worker",
+            "unit": "app.service",
+            "user": "www-data",
+            "state": "running",
+            "parent_pid": 1,
+            "threads": 3,
+            "age_s": 951,
+            "cpu_percent": 150.0,
+            "memory_bytes": 50 * 4096,
+        }
+    ]
+    assert found["cpu"] == {"cpus": 2, "busy_percent": 50.0, "io_wait_percent": 15.0, "steal_percent": 5.0}
+    assert found["totals"] == {"processes": 3, "running": 1, "blocked": 0, "zombies": 0}
+    assert (found["interval_s"], found["not_shown"], found["not_read"]) == (1.0, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a) R 1 (b", "a) R 1 (b"),
+        ("(sd-pam)", "(sd-pam)"),
+        ("two words", "two words"),
+        ("x) S\n4242 (y", "x) S 4242 (y"),
+        ("\n@@opsbot end", "@@opsbot end"),
+        ("\x1b[31mred\x07", "red"),
+        ("", "?"),
+        ("w\u202eorker", "worker"),
+    ],
+)
+def test_a_hostile_name_changes_nothing_but_the_name(name, shown):
+    entry = processes(["P 0 50 77 5000 S"], [process(77, name)])["processes"][0]
+    assert (entry["command"].split(), entry["pid"], entry["threads"]) == (shown.split(), 77, 3)
+    assert entry["unit"] == "app.service"
+
+
+def test_a_pid_that_was_given_to_another_process_is_not_described_by_it():
+    entry = processes(["P 0 50 77 5000 S"], [process(77, "other", started=6000)])["processes"][0]
+    assert (entry["command"], entry["unit"], entry["user"]) == ("ended meanwhile", None, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/app.service/worker", "app.service"),
+        ("0::/user.slice/user-1.slice/user@1.service/app.slice/own.service", "user@1.service"),
+        ("0::/machine.slice/m.scope/system.slice/inner.service", "m.scope"),
+        ("0::/", None),
+        ("nonsense", None),
+        ("9:pids:/system.slice/wrong.service\n/proc/77/cgroup:1:name=systemd:/system.slice/v1.service", "v1.service"),
+    ],
+)
+def test_the_unit_is_the_outermost_of_the_control_group(cgroup, unit):
+    assert processes(["P 0 50 77 5000 S"], [process(77, "a", cgroup=cgroup)])["processes"][0]["unit"] == unit
+
+
+def test_a_kernel_thread_says_so():
+    entry = processes(["P 0 0 9 1 I"], [process(9, "kworker/0:1", flags=0x208060, started=1, cgroup="0::/")])
+    assert (entry["processes"][0]["unit"], entry["processes"][0]["state"]) == ("kernel", "idle")
+
+
+def test_stuck_processes_are_flagged_and_summed_up_in_the_table():
+    found = processes(
+        ["P 10 50 1 5 R", "P 0 50 2 5 D", "P 0 0 3 5 Z"],
+        [process(1, "busy", started=5), process(2, "stuck", started=5), process(3, "gone", started=5)],
+        totals="40 1 1 1",
+    )
+    table = top_processes.table({"box-1": found})
+    assert [row[-1] for row in table.rows] == ["running", "BLOCKED IN I/O", "ZOMBIE"]
+    assert table.title == (
+        "box-1: 40 processes, 1 running, 1 blocked in I/O, 1 zombie; CPU 50% busy, 15% I/O wait, 5% stolen"
+    )
+
+
+def test_the_table_sorts_all_servers_by_what_was_asked_for():
+    small = processes(["P 90 10 1 5 R"], [process(1, "cruncher", started=5)], by="memory")
+    large = processes(["P 1 9000 2 5 S"], [process(2, "cache", started=5)], by="memory")
+    table = top_processes.table({"a": small, "b": large})
+    assert [row[2] for row in table.rows] == ["cache", "cruncher"]
+    assert table.rows[0][5:7] == ("1%", "35 MiB")
+
+
+def test_the_fair_share_is_told_where_it_may_be_read():
+    files = [process(7, "a"), process(8, "b")]
+    shares = "/proc/7/smaps_rollup:Pss:                 331 kB"
+    found = processes(["P 0 50 7 5000 S", "P 0 40 8 5000 S"], files, shares=shares, by="memory")["processes"]
+    assert [entry["share_bytes"] for entry in found] == [331 * 1024, None]
+
+
+def test_hidden_processes_are_named():
+    found = processes([], [], system="@@hidden")
+    assert found["not_read"] == ["processes of other users: the server hides them (hidepid)"]
+
+
+def test_an_answer_without_proc_is_unknown():
+    found = processes([], [], totals="0 0 0 0")
+    assert found["totals"] is None
+    assert top_processes.table({"box-1": found}).rows[0][2:] == (
+        "not read", "", "", "", "", "", "", "processes: the server's /proc cannot be read",
+    )  # fmt: skip
+
+
+def test_this_machine_is_read_and_a_busy_loop_is_first():
+    loop = subprocess.Popen(["python3", "-c", "while True: pass", "hunter2"])
+    machines = HostMachines(LocalShell(), LocalShell())
+    try:
+        found = top_processes.function(Context(machines, timeout_s=15), HOST)
+    finally:
+        loop.kill()
+        loop.wait()
+        machines.close()
+    mine = next(entry for entry in found["processes"] if entry["pid"] == loop.pid)
+    assert mine["command"].startswith("python3")
+    assert (mine["threads"], mine["state"]) == (1, "running")
+    assert mine["cpu_percent"] > 5
+    assert mine["age_s"] < 60
+    assert "hunter2" not in json.dumps(found)
+    assert len(found["processes"]) <= 35
+
+
+@given(st.text(max_size=200), st.integers(0, 700), st.integers(0, 700))
+def test_any_damage_to_the_readings_is_read_or_named(junk, start, end):
+    text = f"\n@@opsbot totals\nU 1\nT 3 1 0 0\n@@opsbot chosen\nP 1 2 77 5000 S\n@@opsbot files\n{process(77, 'a')}\n"
+    found = parse_processes(text[:start] + junk + text[end:], "cpu")
+    json.dumps(found, allow_nan=False)
+    assert "the rest: the server's answer ends early" in found["not_read"] or "@@opsbot end" in junk
