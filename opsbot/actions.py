@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from opsbot.discovery import Registry
-from opsbot.domain import Action, Host, Json, Risk, ToolCall
+from opsbot.domain import Action, Actor, AuditEntry, Host, Json, Risk, ToolCall
 from opsbot.errors import BadArguments
 from opsbot.inventory import Inventory
 from opsbot.schema import parse_arguments, parse_words
@@ -23,6 +24,11 @@ class Prepared:
     tool: Tool
     action: Action
     hosts: tuple[Host, ...]
+
+    def denial(self, rule: str, actor: Actor, conversation_id: str, at: datetime) -> AuditEntry:
+        """An audit entry that policy refused this."""
+        facts: dict[str, Json] = {"tool": self.tool.name, "hosts": [*self.action.hosts], "rule": rule}
+        return AuditEntry("call.denied", at, actor.key, conversation_id, facts=facts)
 
 
 @dataclass(slots=True)

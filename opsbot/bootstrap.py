@@ -26,7 +26,6 @@ from opsbot.assembly import Ports, Settings, assemble
 from opsbot.audit import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
 from opsbot.config_watch import WatchedConfig
-from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
 from opsbot.errors import ConfigError
 from opsbot.policy import TERMINAL_TEAM
@@ -34,14 +33,10 @@ from opsbot.ports import Chat, ChatModel, Directory
 from opsbot.redact import Redactor
 from opsbot.reload import InventoryReload, InventorySource
 from opsbot.service import Service
+from opsbot.toolbox import tools_of
 from opsbot.turn import Limits
 
 log = structlog.get_logger(__name__)
-
-
-def tools_of(config: Config) -> Registry:
-    """Load the shipped tools and the operator's own. Raises ToolDefinitionError."""
-    return load_tools([SHIPPED_TOOLS, *config.tool_folders()], risks=config.risks())
 
 
 async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> None:

@@ -12,9 +12,10 @@ from rich.text import Text
 
 from opsbot.cli_config import config_of, config_path
 from opsbot.config import Config, load
-from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
+from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import Host
 from opsbot.errors import ConfigError
+from opsbot.toolbox import tools_of
 
 
 def tools(options: argparse.Namespace) -> int:
@@ -104,11 +105,6 @@ def manifest(options: argparse.Namespace) -> int:
             command["url"] = address
     _print_json(content)
     return 0
-
-
-def tools_of(config: Config) -> Registry:
-    """Load the shipped tools and the operator's. Raises ToolDefinitionError with every fault."""
-    return load_tools([SHIPPED_TOOLS, *config.tool_folders()], risks=config.risks())
 
 
 def _faults_of_tools(configs: Sequence[Config]) -> tuple[str, ...]:

@@ -16,9 +16,7 @@ from opsbot.domain import (
     Actor,
     Approval,
     ApprovalState,
-    AuditEntry,
     Impact,
-    Json,
     MessageRef,
     Order,
     OrderVerb,
@@ -81,7 +79,7 @@ class ApprovalDesk:
         """
         decision = decide(self.rules, requester, prepared.tool.risk, prepared.hosts)
         if decision.verdict is not Verdict.NEED_APPROVAL:
-            await self._audit_denial(place, requester, prepared, decision.rule)
+            await self.store.audit.append(prepared.denial(decision.rule, requester, place.key, self.clock.now()))
             raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
         others = await self._others(place, prepared, call_id)
         impacts = await self.executor.impacts(prepared)
@@ -118,12 +116,6 @@ class ApprovalDesk:
             for name in set(other.action.hosts) & set(prepared.action.hosts):
                 found[name] = (*found.get(name, ()), other.id)
         return found
-
-    async def _audit_denial(self, place: Place, requester: Actor, prepared: Prepared, rule: str) -> None:
-        facts: dict[str, Json] = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
-        await self.store.audit.append(
-            AuditEntry("call.denied", self.clock.now(), requester.key, place.key, facts=facts)
-        )
 
     # --- clicks ------------------------------------------------------------------------------------------------------
 

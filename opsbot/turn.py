@@ -16,10 +16,8 @@ from opsbot.domain import (
     Answered,
     Approval,
     AssistantMessage,
-    AuditEntry,
     Conversation,
     GaveUp,
-    Json,
     Message,
     NeedsApproval,
     Outcome,
@@ -195,7 +193,7 @@ class TurnLoop:
         decision = decide(self.rules, asker, prepared.tool.risk, prepared.hosts)
         match decision.verdict:
             case Verdict.DENY:
-                await self._audit_denial(conversation, asker, prepared, decision.rule)
+                await self.store.audit.append(prepared.denial(decision.rule, asker, conversation.id, self.clock.now()))
                 raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
             case Verdict.NEED_APPROVAL:
                 await watcher.working(f"checking what {prepared.tool.name} would hit")
@@ -214,12 +212,6 @@ class TurnLoop:
             raise BadArguments('Name the tools, as in {"names": ["disk_usage"]}.')
         tools = [self.catalogue.registry.get(name) for name in names]
         return json.dumps({tool.name: tool.description.splitlines()[0] for tool in tools}, ensure_ascii=False)
-
-    async def _audit_denial(self, conversation: Conversation, asker: Actor, prepared: Prepared, rule: str) -> None:
-        facts: dict[str, Json] = {"tool": prepared.tool.name, "hosts": [*prepared.action.hosts], "rule": rule}
-        await self.store.audit.append(
-            AuditEntry("call.denied", self.clock.now(), asker.key, conversation.id, facts=facts)
-        )
 
     def _redacted(self, result: ToolResult) -> ToolResult:
         return ToolResult(result.call_id, self.redactor.text(result.content), result.failed)

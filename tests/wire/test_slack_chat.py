@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from opsbot.adapters.slack.connection import LoopClock
+from opsbot.adapters.clock import SystemClock
 from opsbot.domain import Actor, Card, Place, Text
 from opsbot.errors import ChatError
 from tests import records
@@ -17,7 +17,7 @@ OPS = Place(TEAM, "C0OPS")
 ALICE, BOB = Actor(TEAM, "U0ALICE"), Actor(TEAM, "U0BOB")
 
 
-class HastyClock(LoopClock):
+class HastyClock(SystemClock):
     """Real time, but waiting for the pace takes a twentieth of it."""
 
     def monotonic(self) -> float:

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 import aiohttp
@@ -19,6 +18,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
+from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.slack.chat import SlackChat
 from opsbot.adapters.slack.directory import SlackDirectory
 from opsbot.adapters.slack.entrance import HttpEntrance, SocketEntrance, reconnect_freshly
@@ -38,22 +38,6 @@ _CONNECTIONS_MAX = 20
 # The Socket Mode client notices a lost connection within this time, and a silent one after four times as long.
 _PING_EVERY_S = 5.0
 _DRAIN_MAX_S = 10.0
-
-
-class LoopClock:
-    """Real time, by the running event loop."""
-
-    def now(self) -> datetime:
-        """Aware UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds of the loop's clock."""
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
 
 
 class SlackConnection:
@@ -94,7 +78,7 @@ class SlackConnection:
         # No retry handlers: they repeat a lost chat.postMessage blindly, which may post it twice. `Web` retries.
         client = AsyncWebClient(settings.bot_token, settings.api_url, session=session, retry_handlers=[])
         _go_direct(client, settings.api_url)
-        web_api = Web(client, clock or LoopClock())
+        web_api = Web(client, clock or SystemClock())
         try:
             return SlackConnection(settings, session, web_api, await _who_we_are(web_api, settings))
         except BaseException:
