@@ -8,6 +8,17 @@ from opsbot.domain import Host, UnitVerb
 SYSTEMCTL: Final = "/usr/bin/systemctl"
 # Where the Debian packages docker.io, docker-ce and podman put them; sudo compares whole paths.
 ENGINES: Final = {"docker": "/usr/bin/docker", "podman": "/usr/bin/podman"}
+# Fields that docker 20.10 to 28 and podman 4 both have; the order is CONTAINER_FIELDS.
+_LOOK: Final = (
+    "[{{json .ID}},{{json .Config.Image}},{{json .State.Status}},{{json .State.StartedAt}},{{json .State.ExitCode}},"
+    "{{json .State.OOMKilled}},{{json .State.Error}},{{json .State.Health}},{{json .RestartCount}},{{json .HostConfig.RestartPolicy.Name}},"
+    "{{json .HostConfig.AutoRemove}},{{json .Config.StopTimeout}},{{json .NetworkSettings.Ports}},"
+    '{{json .NetworkSettings.Networks}},{{json (index .Config.Labels "com.docker.compose.project")}}]'
+)
+CONTAINER_FIELDS: Final = (
+    "id", "image", "state", "started_at", "exit_status", "oom_killed", "error", "health", "restarts", "restart_policy",
+    "auto_remove", "stop_timeout_s", "ports", "networks", "compose_project",
+)  # fmt: skip
 # sudoers(5) of sudo 1.9.13, "Special characters": these are escaped in an argument. What is left is a pattern of
 # fnmatch(3), so a backslash meant literally is escaped once more.
 _SPECIAL: Final = ",:=\\"
@@ -19,9 +30,19 @@ def unit_command(verb: UnitVerb, unit: str) -> tuple[str, ...]:
     return (SYSTEMCTL, "--no-pager", str(verb), "--", unit)
 
 
-def container_command(engine: str, name: str) -> tuple[str, ...]:
+def container_restart(engine: str, name: str) -> tuple[str, ...]:
     """Return the words that restart a container of docker or podman."""
     return (ENGINES[engine], "restart", "--", name)
+
+
+def container_look(engine: str, name: str) -> tuple[str, ...]:
+    """Return the words that print a container's state as a JSON array: neither environment, labels nor command line."""
+    return (ENGINES[engine], "container", "inspect", "--format", _LOOK, "--", name)
+
+
+def container_log(engine: str, name: str) -> tuple[str, ...]:
+    """Return the words that print a container's newest log lines."""
+    return (ENGINES[engine], "logs", "--timestamps", "--tail", "15", "--", name)
 
 
 def as_root(host: Host, command: Sequence[str]) -> tuple[str, ...]:
