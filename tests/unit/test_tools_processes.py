@@ -6,11 +6,12 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opsbot_tools.list_failed_units import list_failed_units, parse_failed_units
 from opsbot_tools.top_processes import parse_processes, top_processes
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
-from opsbot.domain import CommandResult, Host
+from opsbot.domain import CommandResult, Host, ServiceManager, UnitFacts
 from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
@@ -191,3 +192,163 @@ def test_any_damage_to_the_readings_is_read_or_named(junk, start, end):
     found = parse_processes(text[:start] + junk + text[end:], "cpu")
     json.dumps(found, allow_nan=False)
     assert "the rest: the server's answer ends early" in found["not_read"] or "@@opsbot end" in junk
+
+
+# --- failed units ----------------------------------------------------------------------------------------------------
+
+NOW_EPOCH = 1795435200  # 2026-11-23 12:00:00 UTC
+AN_HOUR_AGO = "Mon 2026-11-23 11:00:00 UTC"
+
+
+def unit(name: str, active: str = "active", sub: str = "running", **properties: str) -> str:
+    usual = {"Id": name, "LoadState": "loaded", "ActiveState": active, "SubState": sub, "Type": "simple"}
+    usual |= {"Result": "success", "NRestarts": "0", "StateChangeTimestamp": AN_HOUR_AGO, "ExecMainCode": "0"}
+    return "".join(f"{key}={value}\n" for key, value in (usual | properties).items())
+
+
+def failed_units(*blocks: str, logs: str = "", more: int = 0, readable: str = "journal") -> dict:
+    return parse_failed_units(
+        f"\n@@opsbot now\n{NOW_EPOCH}\n\n@@opsbot listed\n@@status 0\n@@more {more}\n\n@@opsbot units\n"
+        + "\n".join(blocks)
+        + f"\n@@opsbot readable\n{readable}\n{logs}\n@@opsbot end\n"
+    )
+
+
+def journal(pid: int, message: object, at: int = NOW_EPOCH) -> str:
+    return json.dumps({"_PID": str(pid), "MESSAGE": message, "__REALTIME_TIMESTAMP": f"{at}000000"})
+
+
+def test_a_failed_unit_is_told_with_reason_and_its_own_last_lines():
+    lines = [journal(9, f"own {number}") for number in range(5)] + [journal(1, "Failed with result.")]
+    found = failed_units(
+        unit("a.service", "failed", "failed", Result="exit-code", ExecMainCode="1", ExecMainStatus="78"),
+        logs="\n@@opsbot log a.service\n" + "\n".join(lines),
+    )
+    (entry,) = found["units"]
+    assert (entry["problem"], entry["result"], entry["exit"]) == ("failed", "exit-code", "exit status 78")
+    assert entry["since_s"] == 3600
+    assert entry["log"] == [f"2026-11-23 12:00:00 UTC own {number}" for number in (2, 3, 4)]
+    assert (found["failed"], found["not_read"], found["not_shown"]) == (1, [], 0)
+
+
+def test_what_failed_comes_before_what_only_limps():
+    found = failed_units(
+        unit("ended.service", "active", NRestarts="7", ActiveEnterTimestamp="Mon 2026-11-23 11:59:50 UTC"),
+        unit("slow.service", "activating", "start"),
+        unit("down.service", "activating", "auto-restart", NRestarts="2", Result="exit-code"),
+        unit("typo.service", "inactive", "dead", LoadState="bad-setting", LoadError='org.x.Y "No ExecStart"'),
+        unit("gone.mount", "failed", "failed", Result="exit-code", NRestarts=""),
+    )
+    assert [(entry["unit"], entry["problem"], entry["note"]) for entry in found["units"]] == [
+        ("gone.mount", "failed", ""),
+        ("typo.service", "cannot be loaded", "No ExecStart"),
+        ("down.service", "keeps restarting", "down now, waits for its next start"),
+        ("ended.service", "keeps restarting", "up for 10s"),
+        ("slow.service", "hangs", "does not finish its start"),
+    ]
+    assert found["failed"] == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        unit("old.service", NRestarts="50", ActiveEnterTimestamp="Sun 2026-11-22 11:00:00 UTC"),
+        unit("once.service", NRestarts="2", ActiveEnterTimestamp="Mon 2026-11-23 11:59:50 UTC"),
+        unit("job.service", "activating", "start", Type="oneshot"),
+        unit("young.service", "activating", "start", StateChangeTimestamp="Mon 2026-11-23 11:59:00 UTC"),
+        unit("unwanted.service", "inactive", "dead", LoadState="masked"),
+        "",
+        "garbage",
+    ],
+)
+def test_what_recovered_long_ago_or_only_works_is_no_trouble(block):
+    found = failed_units(block)
+    assert (found["units"], found["masked_but_wanted"], found["not_read"]) == ([], [], [])
+    assert list_failed_units.table({"box-1": found}).title == "Nothing failed on box-1"
+
+
+def test_masked_units_somebody_wants_are_named_and_are_no_failure():
+    block = unit("off.timer", "inactive", "dead", LoadState="masked", WantedBy="timers.target")
+    found = failed_units(block)
+    assert (found["units"], found["masked_but_wanted"]) == ([], ["off.timer"])
+    table = list_failed_units.table({"box-1": found})
+    assert table.title == "Nothing failed on box-1"
+    assert table.rows == (("box-1", "off.timer", "masked but wanted", "", "", "", ""),)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("2", "9", "killed by SIGKILL"),
+        ("3", "11", "killed by SIGSEGV, core dumped"),
+        ("2", "99", "killed by signal 99"),
+    ],
+)
+def test_a_signal_is_named(code, status, said):
+    block = unit("a.service", "failed", "failed", Result="signal", ExecMainCode=code, ExecMainStatus=status)
+    assert failed_units(block)["units"][0]["exit"] == said
+
+
+def test_log_lines_of_hostile_bytes_are_plain_and_short():
+    lines = [journal(9, "\x1b[2Jx\n@@opsbot end"), journal(9, [0xC3, 0x28, 300, "x"]), journal(9, None), "cut {"]
+    found = failed_units(unit("a.service", "failed", "failed"), logs="\n@@opsbot log a.service\n" + "\n".join(lines))
+    said = [line.partition(" UTC ")[2] for line in found["units"][0]["log"]]
+    assert said == ["x @@opsbot end", "\ufffd(", "(too long to show)"]
+
+
+def test_without_the_right_to_read_the_journal_the_log_is_unknown():
+    found = failed_units(unit("a.service", "failed", "failed"), readable="")
+    assert found["units"][0]["log"] is None
+    assert found["not_read"] == ["logs: the bot's user may not read the journal"]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("\n@@opsbot now\n1\n\n@@opsbot listed\n@@status 124\n", "units: systemd did not answer"),
+        ("", "units: no answer"),
+    ],
+)
+def test_a_systemd_that_does_not_answer_is_not_a_healthy_one(said, why):
+    found = list_failed_units.function(Context(Said(said), timeout_s=9), HOST)
+    assert found["not_read"] == [why]
+    table = list_failed_units.table({"box-1": found})
+    assert (table.title, table.rows[0][4]) == ("", why)
+
+
+def test_many_failures_are_bounded_and_counted():
+    found = failed_units(*(unit(f"u{number}.service", "failed", "failed") for number in range(30)), more=5)
+    assert (len(found["units"]), found["failed"], found["not_shown"]) == (20, 30, 15)
+    assert "15 more units not shown" in list_failed_units.table({"box-1": found}).title
+
+
+def test_supervisord_tells_what_it_gave_up_tries_again_or_saw_ending():
+    class Supervised(FakeMachines):
+        def services(self, host):
+            return self
+
+        def units(self, *, timeout_s):
+            return (
+                UnitFacts("web", "", "loaded", "active", "running"),
+                UnitFacts("done", "Nov 23 08:00 AM", "loaded", "inactive", "exited"),
+                UnitFacts("again", "Exited too quickly", "loaded", "activating", "auto-restart", "Exited too quickly"),
+                UnitFacts("dead", "gave up", "loaded", "failed", "failed", "gave up"),
+                UnitFacts("off", "Not started", "loaded", "inactive", "dead"),
+            )
+
+    host = Host("box-1", service_manager=ServiceManager.SUPERVISORD)
+    found = list_failed_units.function(Context(Supervised(), timeout_s=9), host)
+    assert [(entry["unit"], entry["problem"]) for entry in found["units"]] == [
+        ("dead", "failed"),
+        ("again", "keeps restarting"),
+        ("done", "ended"),
+    ]
+    assert found["units"][2]["note"] == "Nov 23 08:00 AM"
+
+
+@given(st.text(max_size=200), st.integers(0, 900), st.integers(0, 900))
+def test_any_damage_to_the_states_is_read_or_named(junk, start, end):
+    text = f"\n@@opsbot now\n{NOW_EPOCH}\n@@opsbot listed\n@@status 0\n@@more 0\n@@opsbot units\n{unit('a.b')}\n"
+    found = parse_failed_units(text[:start] + junk + text[end:])
+    json.dumps(found, allow_nan=False)
+    assert found["not_read"] or "@@opsbot end" in junk
