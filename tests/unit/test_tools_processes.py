@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opsbot_tools.list_failed_units import list_failed_units, parse_failed_units
+from opsbot_tools.service_dependencies import parse_dependencies, service_dependencies
 from opsbot_tools.top_processes import parse_processes, top_processes
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.domain import CommandResult, Host, ServiceManager, UnitFacts
+from opsbot.errors import BadArguments
 from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
@@ -350,5 +352,178 @@ def test_supervisord_tells_what_it_gave_up_tries_again_or_saw_ending():
 def test_any_damage_to_the_states_is_read_or_named(junk, start, end):
     text = f"\n@@opsbot now\n{NOW_EPOCH}\n@@opsbot listed\n@@status 0\n@@more 0\n@@opsbot units\n{unit('a.b')}\n"
     found = parse_failed_units(text[:start] + junk + text[end:])
+    json.dumps(found, allow_nan=False)
+    assert found["not_read"] or "@@opsbot end" in junk
+
+
+# --- dependencies ----------------------------------------------------------------------------------------------------
+
+
+def dependencies(itself: str, *others: str, end: str = "end") -> dict:
+    body = "\n".join(others)
+    return parse_dependencies(
+        f"\n@@opsbot unit\n{itself}\n@@status 0\n\n@@opsbot units\n{body}\n\n@@opsbot {end}\n", "app.service"
+    )
+
+
+def needs(itself: str, *others: str) -> list[tuple[str, str, str]]:
+    return [(entry["unit"], entry["relation"], entry["problem"]) for entry in dependencies(itself, *others)["needs"]]
+
+
+def test_broken_links_come_first_the_firm_before_the_wishes():
+    found = needs(
+        unit(
+            "app.service",
+            Requires="up.service gone.service masked.service off.service",
+            BindsTo="data.mount",
+            Wants="broken.service nice.service",
+            TriggeredBy="app.socket",
+        ),
+        unit("up.service"),
+        unit("gone.service", "inactive", "dead", LoadState="not-found"),
+        unit("masked.service", "inactive", "dead", LoadState="masked"),
+        unit("off.service", "inactive", "dead"),
+        unit("data.mount", "failed", "failed", Result="exit-code"),
+        unit("broken.service", "failed", "failed", Result="timeout"),
+        unit("nice.service", "inactive", "dead", LoadState="not-found"),
+        unit("app.socket", "inactive", "dead"),
+    )
+    assert found == [
+        ("data.mount", "is bound to", "failed: exit-code"),
+        ("gone.service", "requires", "not found"),
+        ("masked.service", "requires", "masked"),
+        ("off.service", "requires", "not running"),
+        ("app.socket", "is triggered by", "does not wait: it triggers nothing"),
+        ("broken.service", "wants", "failed: timeout"),
+        ("up.service", "requires", ""),
+        ("nice.service", "wants", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        unit("other.service", "inactive", "dead", Type="oneshot"),
+        unit("other.service", "inactive", "dead", ConditionResult="no", ConditionTimestampMonotonic="42"),
+        unit("other.service", "reloading", "reload"),
+        "",
+    ],
+)
+def test_what_ended_well_or_is_not_meant_for_this_server_or_is_unknown_is_no_broken_link(block):
+    assert needs(unit("app.service", Requires="other.service"), block) == [("other.service", "requires", "")]
+
+
+def test_a_unit_that_was_never_tried_does_not_hide_behind_its_conditions():
+    block = unit("other.service", "inactive", "dead", ConditionResult="no", ConditionTimestampMonotonic="0")
+    assert needs(unit("app.service", Requires="other.service"), block)[0][2] == "not running"
+
+
+def test_a_chain_is_followed_to_depth_three_and_loops_end():
+    chain = [
+        unit("a.service", Requires="b.service app.service"),
+        unit("b.service", Requires="c.service a.service"),
+        unit("c.service", Requires="d.service"),
+        unit("d.service", "failed", "failed"),
+    ]
+    found = dependencies(unit("app.service", Requires="a.service"), *chain)
+    assert [(entry["unit"], entry["via"], entry["depth"]) for entry in found["needs"]] == [
+        ("a.service", "app.service", 1),
+        ("b.service", "a.service", 2),
+        ("c.service", "b.service", 3),
+    ]
+
+
+def test_a_requirement_of_a_wish_is_a_wish():
+    chain = [unit("a.service", Requires="b.service"), unit("b.service", "inactive", "dead", LoadState="not-found")]
+    assert needs(unit("app.service", Wants="a.service"), *chain) == [
+        ("a.service", "wants", ""),
+        ("b.service", "requires", ""),
+    ]
+
+
+def test_what_every_service_has_is_left_out_while_it_holds():
+    below = unit("sysinit.target", Requires="a.mount", Wants="b.service")
+    found = needs(unit("app.service", Requires="system.slice sysinit.target"), below)
+    assert found == [("sysinit.target", "requires", "")]
+    fallen = unit("sysinit.target", "inactive", "dead", Requires="a.mount")
+    found = needs(
+        unit("app.service", Requires="sysinit.target"), fallen, unit("a.mount", "failed", "failed", Result="x")
+    )
+    assert ("a.mount", "requires", "failed: x") in found
+
+
+def test_what_needs_it_is_told_without_blame():
+    found = dependencies(
+        unit("app.service", RequiredBy="front.service", WantedBy="multi-user.target", ConsistsOf="part.service"),
+        unit("front.service", RequiredBy="edge.service"),
+        unit("edge.service"),
+        unit("multi-user.target", RequiredBy="graphical.target"),
+    )
+    assert [(entry["unit"], entry["relation"], entry["depth"]) for entry in found["needed_by"]] == [
+        ("front.service", "requires it", 1),
+        ("part.service", "part of it", 1),
+        ("multi-user.target", "wants it", 1),
+        ("edge.service", "requires it", 2),
+    ]
+    assert found["needed_by"][1]["state"] == "unknown"
+
+
+def test_a_start_that_waits_for_another_is_told():
+    found = needs(
+        unit("app.service", "inactive", "dead", After="slow.service done.service"),
+        unit("slow.service", "activating", "start"),
+        unit("done.service"),
+    )
+    assert found == [("slow.service", "starts after", "still starting")]
+
+
+def test_an_alias_is_the_same_unit():
+    others = unit("real.service", Names="real.service nick.service")
+    assert dependencies(unit("app.service", Requires="nick.service"), others)["needs"][0]["state"] == "active (running)"
+
+
+def test_many_dependencies_are_bounded_and_counted():
+    names = " ".join(f"u{number}.service" for number in range(90))
+    found = dependencies(unit("app.service", Requires=names, RequiredBy=names))
+    assert (len(found["needs"]), len(found["needed_by"]), found["not_shown"]) == (40, 20, 120)
+
+
+def test_an_unanswered_or_short_answer_is_named():
+    assert parse_dependencies("\n@@opsbot unit\n\n@@status 124\n", "a")["not_read"] == [
+        "dependencies: systemd did not answer"
+    ]
+    assert dependencies(unit("app.service"), end="unanswered")["not_read"] == [
+        "the rest: the server's answer ends early",
+        "deeper dependencies: systemd did not answer in time",
+    ]
+
+
+def test_supervisord_has_no_dependencies_and_is_not_asked():
+    machines = FakeMachines()
+    host = Host("box-1", service_manager=ServiceManager.SUPERVISORD)
+    found = service_dependencies.function(Context(machines, timeout_s=9), host, "app")
+    assert found["not_read"] == ["dependencies: supervisord keeps none between its programs"]
+    assert machines.commands == []
+    assert service_dependencies.table({"box-1": found}).rows[0][4] == found["not_read"][0]
+
+
+def test_a_template_is_refused_with_the_way_out():
+    with pytest.raises(BadArguments, match="name an instance"):
+        service_dependencies.function(Context(FakeMachines(), timeout_s=9), HOST, "app@.service")
+
+
+def test_an_escaped_name_reaches_the_host_as_an_argument():
+    machines = Said("")
+    service_dependencies.function(Context(machines, timeout_s=9), HOST, "a\\x2db@c.service")
+    ((_, argv),) = machines.commands
+    assert (argv[0], argv[-1]) == ("sh", "a\\x2db@c.service")
+
+
+@given(st.text(max_size=200), st.integers(0, 900), st.integers(0, 900))
+def test_any_damage_to_the_dependencies_is_read_or_named(junk, start, end):
+    text = (
+        f"\n@@opsbot unit\n{unit('a.service', Requires='b.service')}\n@@status 0\n@@opsbot units\n{unit('b.service')}"
+    )
+    found = parse_dependencies(text[:start] + junk + text[end:], "a.service")
     json.dumps(found, allow_nan=False)
     assert found["not_read"] or "@@opsbot end" in junk
