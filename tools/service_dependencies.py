@@ -25,9 +25,15 @@ needed=RequiredBy,RequisiteOf,BoundBy,ConsistsOf
 ask() { bounded 4 xargs -0 systemctl --no-pager show --property="$1" --; }
 below() {
   awk -v wanted="$1" 'BEGIN { count = split(wanted, list, ","); for (n = 1; n <= count; n++) follow[list[n]] = 1 }
+    function plain(name,   pieces, count, n) {
+      if (name !~ /^"/) return name
+      count = split(substr(name, 2, length(name) - 2), pieces, /\\\\/)
+      name = pieces[1]; for (n = 2; n <= count; n++) name = name "\\" pieces[n]
+      return name
+    }
     function tell(   n, names, total) {
       if (id !~ /\.slice$/ && !(id ~ /^(sysinit|basic)\.target$/ && active == "active")) {
-        total = split(links, names, " "); for (n = 1; n <= total; n++) print names[n] }
+        total = split(links, names, " "); for (n = 1; n <= total; n++) print plain(names[n]) }
       links = ""; id = ""; active = "" }
     { key = $0; sub(/=.*/, "", key); value = substr($0, length(key) + 2) }
     /^$/ { tell() } key == "Id" { id = value } key == "ActiveState" { active = value }
@@ -165,14 +171,22 @@ def _blocks(texts: Iterable[str]) -> dict[str, dict[str, str]]:
     for text in texts:
         for block in re.split(r"\n\s*\n", text):
             fields = {name: value for name, _, value in (line.partition("=") for line in block.split("\n"))}
-            for name in [fields.get("Id", ""), *fields.get("Names", "").split()]:
+            for name in [fields.get("Id", ""), *map(_plain, fields.get("Names", "").split())]:
                 if name:
                     found[name] = {**fields, **found.get(name, {})}
     return found
 
 
 def _names(block: Mapping[str, str], key: str) -> list[str]:
-    return [plain_line(name, limit=255) for name in block.get(key, "").split() if not name.endswith(".slice")]
+    names = (_plain(name) for name in block.get(key, "").split())
+    return [name for name in names if not name.endswith(".slice")]
+
+
+def _plain(name: str) -> str:
+    r"""Undo what systemctl does to a name with a backslash in a list: `a\x2db.service` comes as `"a\\x2db.service"`."""
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = name[1:-1].replace("\\\\", "\\")
+    return plain_line(name, limit=255)
 
 
 def _walk(

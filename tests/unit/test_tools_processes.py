@@ -477,6 +477,12 @@ def test_a_start_that_waits_for_another_is_told():
     assert found == [("slow.service", "starts after", "still starting")]
 
 
+def test_a_name_with_a_backslash_is_read_though_systemctl_quotes_it():
+    others = unit("a\\x2db.mount", "failed", "failed", Result="x", Names='"a\\\\x2db.mount"')
+    found = needs(unit("app.service", Requires='"system-a\\\\x2db.slice" "a\\\\x2db.mount"'), others)
+    assert found == [("a\\x2db.mount", "requires", "failed: x")]
+
+
 def test_an_alias_is_the_same_unit():
     others = unit("real.service", Names="real.service nick.service")
     assert dependencies(unit("app.service", Requires="nick.service"), others)["needs"][0]["state"] == "active (running)"
