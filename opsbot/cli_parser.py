@@ -1,6 +1,7 @@
 """The command line: subcommands, options, help and examples. Standard library only, so that --help is instant."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -21,19 +22,21 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; each command's `module` and `function` say what runs it."""
-    parser = _Parser(
+    parser = _Main(
         prog="opsbot",
         description="ChatOps for plain hosts: look at servers, propose one action, ask a person, act once, verify.",
         epilog=f"{_EXAMPLES}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=_Parser)
     _add_run(commands)
     _add_demo(commands)
     _add_terminal(commands)
     _add_listings(commands)
+    _add_trust(commands)
     _add_check(commands)
+    _add_sudoers(commands)
     _add_audit(commands)
     _add_manifest(commands)
     return parser
@@ -46,6 +49,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"opsbot: {message} (`{self.prog} --help` explains)\n")
 
 
+class _Main(_Parser):
+    """Takes commands of two words, as `hosts trust`, beside the command of the first word alone."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Join the two words; `opsbot hosts -- trust` lists a host of that name."""
+        words = [*(sys.argv[1:] if args is None else args)]
+        if words[:1] == ["hosts"] and " ".join(words[:2]) in _TWO_WORDS:
+            words[:2] = [" ".join(words[:2])]
+        return super().parse_known_args(words, namespace)
+
+
+_TWO_WORDS = ("hosts trust", "hosts import")
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
@@ -98,9 +113,35 @@ def _add_listings(commands: _Commands) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
+def _add_trust(commands: _Commands) -> None:
+    does = "show the keys hosts offer, compare them with a second source, and pin them"
+    examples = (
+        "  opsbot hosts trust db-1\n"
+        "  opsbot hosts trust all --compare ~/.ssh/known_hosts\n"
+        "  ssh console.example.net cat db-1.fingerprint | opsbot hosts trust db-1 --compare -\n"
+    )
+    trust = _command(commands, "hosts trust", does, "cli_trust:trust", examples)
+    trust.add_argument("names", nargs="+", metavar="NAME", help="hosts, groups, `tag:WORD` or `all`")
+    text = "known_hosts, .pub lines or `ssh-keygen -lf` output fetched by another way (`-`: stdin)"
+    trust.add_argument("--compare", metavar="FILE", help=text)
+    trust.add_argument("--replace", action="store_true", help="also pin keys that differ from the pinned ones")
+    trust.add_argument("--yes", action="store_true", help="do not ask: take what was seen where nothing contradicts")
+    trust.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for each host (default: 10)")
+
+
 def _add_check(commands: _Commands) -> None:
     does = "check the configuration, its secrets, key files and tools; connects to nothing"
     _command(commands, "check", does, "cli_inspect:check", "  opsbot check --config /etc/opsbot/config.yaml\n")
+
+
+def _add_sudoers(commands: _Commands) -> None:
+    does = "print the sudo rules a host needs for what the inventory allows there, and no others"
+    examples = "  opsbot sudoers db-1 > opsbot.sudoers && visudo -cf opsbot.sudoers\n  opsbot sudoers all\n"
+    sudoers = _command(commands, "sudoers", does, "cli_sudoers:sudoers", examples)
+    sudoers.add_argument("names", nargs="+", metavar="HOST", help="hosts, groups or `all`")
+    sudoers.add_argument("--user", metavar="NAME", help="the bot's user there (default: as the inventory says)")
+    text = "what runs the containers there (default: docker)"
+    sudoers.add_argument("--engine", choices=("docker", "podman"), default="docker", help=text)
 
 
 def _add_audit(commands: _Commands) -> None:

@@ -6,19 +6,32 @@ from typing import Final
 from opsbot.domain import Host, UnitVerb
 
 SYSTEMCTL: Final = "/usr/bin/systemctl"
+KILL: Final = "/usr/bin/kill"
+# A process has no name a rule could list, so this one is a regular expression (sudo 1.9.10 and later): TERM or KILL to
+# one process at a time, never to a group (a negative number) and never to all (-1).
+KILL_RULE: Final = r"/usr/bin/kill ^-(TERM|KILL) -- [1-9][0-9]{0\,6}$"
 # Where the Debian packages docker.io, docker-ce and podman put them; sudo compares whole paths.
 ENGINES: Final = {"docker": "/usr/bin/docker", "podman": "/usr/bin/podman"}
-# Fields that docker 20.10 to 28 and podman 4 both have; the order is CONTAINER_FIELDS.
-_LOOK: Final = (
-    "[{{json .ID}},{{json .Config.Image}},{{json .State.Status}},{{json .State.StartedAt}},{{json .State.ExitCode}},"
-    "{{json .State.OOMKilled}},{{json .State.Error}},{{json .State.Health}},{{json .RestartCount}},{{json .HostConfig.RestartPolicy.Name}},"
-    "{{json .HostConfig.AutoRemove}},{{json .Config.StopTimeout}},{{json .NetworkSettings.Ports}},"
-    '{{json .NetworkSettings.Networks}},{{json (index .Config.Labels "com.docker.compose.project")}}]'
-)
-CONTAINER_FIELDS: Final = (
-    "id", "image", "state", "started_at", "exit_status", "oom_killed", "error", "health", "restarts", "restart_policy",
-    "auto_remove", "stop_timeout_s", "ports", "networks", "compose_project",
-)  # fmt: skip
+# Fields of typed templates that docker 20.10 to 28 and podman 4 both have; neither environment nor command line.
+_LOOKED_AT: Final = {
+    "id": ".ID",
+    "image": ".Config.Image",
+    "state": ".State.Status",
+    "started_at": ".State.StartedAt",
+    "exit_status": ".State.ExitCode",
+    "oom_killed": ".State.OOMKilled",
+    "error": ".State.Error",
+    "health": ".State.Health",
+    "restarts": ".RestartCount",
+    "restart_policy": ".HostConfig.RestartPolicy.Name",
+    "auto_remove": ".HostConfig.AutoRemove",
+    "stop_timeout_s": ".Config.StopTimeout",
+    "ports": ".NetworkSettings.Ports",
+    "networks": ".NetworkSettings.Networks",
+    "compose_project": '(index .Config.Labels "com.docker.compose.project")',
+}
+CONTAINER_FIELDS: Final = tuple(_LOOKED_AT)
+_LOOK: Final = "[" + ",".join(f"{{{{json {path}}}}}" for path in _LOOKED_AT.values()) + "]"
 # sudoers(5) of sudo 1.9.13, "Special characters": these are escaped in an argument. What is left is a pattern of
 # fnmatch(3), so a backslash meant literally is escaped once more.
 _SPECIAL: Final = ",:=\\"
@@ -28,6 +41,16 @@ _PATTERN: Final = "\\*?[]"
 def unit_command(verb: UnitVerb, unit: str) -> tuple[str, ...]:
     """Return the words that do this to a unit of systemd."""
     return (SYSTEMCTL, "--no-pager", str(verb), "--", unit)
+
+
+def reboot_command() -> tuple[str, ...]:
+    """Return the words that reboot a host."""
+    return (SYSTEMCTL, "--no-pager", "reboot")
+
+
+def kill_command(signal: str, pid: int) -> tuple[str, ...]:
+    """Return the words that send TERM or KILL to one process."""
+    return (KILL, f"-{signal}", "--", str(pid))
 
 
 def container_restart(engine: str, name: str) -> tuple[str, ...]:
@@ -58,7 +81,12 @@ def sudoers_command(command: Sequence[str]) -> str:
 
 def sudoers_rule(host: Host, command: Sequence[str]) -> str:
     """Return the line that allows the bot's user of this host to run the command as root without a password."""
-    return f"{host.user or 'THE_BOT_USER'} ALL=(root) NOPASSWD: {sudoers_command(command)}"
+    return sudoers_line(host.user or "THE_BOT_USER", sudoers_command(command))
+
+
+def sudoers_line(user: str, spelled: str) -> str:
+    """Return the line that allows `user` a command that is spelled as sudoers wants it."""
+    return f"{user} ALL=(root) NOPASSWD: {spelled}"
 
 
 def _escaped(argument: str) -> str:

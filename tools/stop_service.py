@@ -73,7 +73,8 @@ def _settled(before: Impact, now: UnitFacts) -> ServiceEnd:
         return ServiceEnd(Result.FAILED, f"runs, in another run than before{_by(now)}: {state_text(now)}", now)
     if was_down:
         return ServiceEnd(Result.DONE, f"was not running already; it is {state_text(now)}", now)
-    if now.active_state == "failed" or now.result not in ("", "success"):
+    # One that is inactive ended well, or was waiting for its automatic restart, with the result of an older run.
+    if now.active_state == "failed":
         status = "" if now.exit_status is None else f", status {now.exit_status}"
         return ServiceEnd(
             Result.FAILED, f"is down, but did not end well: {now.result or 'no result'}{status}; {state_text(now)}", now

@@ -161,6 +161,14 @@ def test_a_service_that_ended_badly_is_not_taken_for_stopped():
     assert outcome.evidence
 
 
+def test_the_result_of_an_older_run_does_not_spoil_the_stop_of_one_that_falls_over():
+    machines = machines_with(active_state="activating", sub_state="auto-restart", auto_restarts=3)
+    before = stop.impact(context(machines), HOST, NGINX)
+    send(stop, machines)
+    machines.unit("web-1", "nginx").result = "exit-code"
+    assert stop.verify(context(machines), HOST, before, NGINX).result is Result.DONE
+
+
 def test_a_stop_that_did_nothing_is_not_done():
     outcome = carried_out(stop, machines_with(on_restart="nothing"))
     assert (outcome.result, "the same run goes on" in outcome.summary) == (Result.NOT_DONE, True)
