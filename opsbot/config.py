@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from opsbot.config_checks import cross_faults, file_faults
 from opsbot.config_faults import Place, fault_of
+from opsbot.config_files import Sources
 from opsbot.config_model import (
     Health,
     Limits,
@@ -23,6 +24,7 @@ from opsbot.config_model import (
     Store,
     Tools,
     completed,
+    jump_of,
 )
 from opsbot.config_secrets import Secret, SecretRef
 from opsbot.config_yaml import Document, read_yaml
@@ -59,12 +61,17 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration without faults. `folder` is where its relative paths start."""
+    """A configuration without faults. `folder` is where its relative paths start, `files` what else was read for it.
+
+    `inline_host_keys` names the hosts whose key stands beside them, not in the file of keys.
+    """
 
     settings: Settings
     source: str
     folder: Path
     lines: Mapping[Place, int]
+    files: tuple[Path, ...] = ()
+    inline_host_keys: frozenset[str] = frozenset()
 
     @property
     def slack(self) -> Slack | None:
@@ -174,7 +181,12 @@ class Config:
 
     def inventory_sources(self) -> tuple[Path, ...]:
         """Return every file the inventory is read from."""
-        return (Path(self.source),)
+        return (Path(self.source), *self.files)
+
+    def host_keys_file(self) -> Path | None:
+        """Return the file of pinned host keys, which need not exist yet, or None if none is named."""
+        named = self.settings.host_keys
+        return self.folder / Path(named).expanduser() if named else None
 
     def audit_key_file(self) -> Path | None:
         """Return the file of the audit key (made on first use), or None if the key is in `Secrets.audit_key`."""
@@ -225,15 +237,17 @@ def parse(
 def _checked(text: str, source: str, folder: Path, environ: Mapping[str, str], *, files: bool) -> Config:
     document = read_yaml(text)
     _apply(document, environ)
-    faults = list(document.faults)
-    settings, broken = _validated(document, faults, environ)
+    sources = Sources.of(document, source, folder)
+    if files:
+        sources.add_files()
+    settings, broken = _validated(sources, environ)
     hosts = document.data.get("hosts")
     names = [*hosts] if isinstance(hosts, dict) else []
     places = [*cross_faults(settings, names, broken), *(file_faults(settings, folder) if files else ())]
-    faults.extend((document.line_of(place), said) for place, said in places)
-    if faults:
-        raise ConfigError(*dict.fromkeys(f"{source}:{line}: {said}" for line, said in sorted(faults)))
-    return Config(settings, source, folder, document.lines)
+    sources.faults.extend((*sources.where(place), said) for place, said in places)
+    if sources.faults:
+        raise ConfigError(*dict.fromkeys(f"{file}:{line}: {said}" for file, line, said in sorted(sources.faults)))
+    return Config(settings, source, folder, document.lines, tuple(sources.files), sources.inline_host_keys)
 
 
 def _apply(document: Document, environ: Mapping[str, str]) -> None:
@@ -252,10 +266,9 @@ def _put(data: dict[str, Json], section: str, setting: str, value: Json) -> None
         around[setting] = value
 
 
-def _validated(
-    document: Document, faults: list[tuple[int, str]], environ: Mapping[str, str]
-) -> tuple[Settings, frozenset[Place]]:
+def _validated(sources: Sources, environ: Mapping[str, str]) -> tuple[Settings, frozenset[Place]]:
     """Return the settings without their faulty parts, and which parts those are."""
+    document = sources.document
     data: dict[str, Any] = json.loads(json.dumps(document.data))
     broken: set[Place] = set()
     while True:
@@ -268,7 +281,8 @@ def _validated(
             if place in document.unread:
                 continue
             variable = next((name for name, to in _FROM_ENVIRONMENT.items() if to == place and environ.get(name)), "")
-            faults.append((document.line_of(place), said + (f" (It comes from ${variable}.)" if variable else "")))
+            said += f" (It comes from ${variable}.)" if variable else ""
+            sources.faults.append((*sources.where(place), said))
 
 
 def _without(data: dict[str, Any], place: Place) -> Place:
@@ -304,7 +318,7 @@ def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) 
         tags=tuple(sorted(set(entry.tags))),
         actions=tuple(dict.fromkeys(entry.actions)),
         containers=entry.containers,
-        jump=entry.jump or "",
+        jump=jump_of(name, settings) or "",
         certificates=entry.certificates,
         config_files=entry.config_files,
         dns_names=entry.dns_names,

@@ -1,23 +1,21 @@
 """What must fit together across settings: names, units, keys, approvers. Pure, but for `file_faults`."""
 
-import base64
-import binascii
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from opsbot.config_faults import Place, dotted
-from opsbot.config_model import Approvers, HostEntry, Settings, completed
+from opsbot.config_model import Approvers, HostEntry, Settings, completed, jump_of
 from opsbot.domain import ServiceManager
 from opsbot.errors import BadArguments
+from opsbot.host_keys import host_key_fault
 from opsbot.inventory import EVERY_HOST, NAME_PATTERN, is_address, near_misses
 from opsbot.units import canonical_unit
 
-# What the SSH adapter accepts: RFC 8332 (RSA with SHA-2), RFC 5656, RFC 8709.
-_HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+# As the SSH adapter: each hop costs a handshake.
+_MAX_JUMPS = 3
 _NAME_RULE = "use letters, digits and - _ . only, beginning and ending with a letter or digit, at most 63"
 Fault = tuple[Place, str]
 
@@ -32,7 +30,9 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
     yield from _name_faults(settings, known)
     yield from _group_faults(settings, known)
     for name, host in settings.hosts.items():
-        yield from _host_faults(("hosts", name), completed(host, settings.defaults), broken)
+        whole = completed(host, settings.defaults)
+        yield from _host_faults(("hosts", name), whole, broken, keys_elsewhere=settings.host_keys is not None)
+        yield from _jump_faults(name, settings, known)
     yield from _store_faults(settings)
     if ("policy",) not in broken:
         yield from _policy_faults(settings)
@@ -96,9 +96,9 @@ def _all_groups(settings: Settings) -> Mapping[str, None]:
 # --- hosts -----------------------------------------------------------------------------------------------------------
 
 
-def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place]) -> Iterator[Fault]:
+def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place], *, keys_elsewhere: bool) -> Iterator[Fault]:
     if host.connection == "ssh" and (*place, "connection") not in broken:
-        yield from _ssh_faults(place, host, broken)
+        yield from _ssh_faults(place, host, broken, keys_elsewhere=keys_elsewhere)
     manager = ServiceManager(host.service_manager)
     allowed = set()
     for index, unit in enumerate(host.units):
@@ -118,34 +118,45 @@ def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place]) -> Ite
             yield here, f"{dotted(here)}: {error}"
 
 
-def _ssh_faults(place: Place, host: HostEntry, broken: frozenset[Place]) -> Iterator[Fault]:
+def _ssh_faults(place: Place, host: HostEntry, broken: frozenset[Place], *, keys_elsewhere: bool) -> Iterator[Fault]:
     for setting, value, remedy in (("user", host.user, "the login name"), ("key", host.key, "the private key's path")):
         if value is None and not {(*place, setting), ("defaults",)} & broken:
             yield place, f"{dotted(place)}: has no `{setting}`; add {remedy} here or under defaults."
-    if host.host_key is None and (*place, "host_key") not in broken:
+    # With a file of keys, a host without one is only not connected to, until `opsbot hosts trust` has pinned it.
+    if host.host_key is None and not keys_elsewhere and (*place, "host_key") not in broken:
         yield (
             place,
-            f"{dotted(place)}: has no `host_key`; copy the line of /etc/ssh/ssh_host_ed25519_key.pub from the host "
-            "(no key is ever accepted on first sight).",
+            f"{dotted(place)}: has no `host_key`; copy the line of /etc/ssh/ssh_host_ed25519_key.pub from the host, or "
+            "name a file of keys (`host_keys: FILE`) and run `opsbot hosts trust` (no key is ever accepted unseen).",
         )
-    elif host.host_key is not None and (fault := _host_key_fault(host.host_key)):
+    elif host.host_key is not None and (fault := host_key_fault(host.host_key)):
         here = (*place, "host_key")
         yield here, f"{dotted(here)}: {fault}"
 
 
-def _host_key_fault(text: str) -> str:
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    for words in lines or [[""]]:
-        if words[0] not in _HOST_KEY_TYPES:
-            return f"begins with none of {', '.join(_HOST_KEY_TYPES)}; copy the whole line of the .pub file."
-        try:
-            blob = base64.b64decode(words[1], validate=True)
-            (size,) = struct.unpack(">I", blob[:4])
-        except (IndexError, binascii.Error, struct.error):
-            return f"is not a complete {words[0]} key; copy the whole line of the .pub file."
-        if blob[4 : 4 + size] != words[0].encode():
-            return f"says {words[0]} but holds another kind of key; copy the whole line of the .pub file."
-    return ""
+def _jump_faults(name: str, settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:
+    """A way to a host names hosts that exist and are reached by SSH, and ends."""
+    way = [name]
+    place: Place = ("hosts", name, "jump") if "jump" in settings.hosts[name].model_fields_set else ("defaults", "jump")
+    while (jump := jump_of(way[-1], settings)) is not None:
+        if jump not in hosts:
+            near = near_misses(jump, hosts)
+            if len(way) == 1:
+                hint = f"did you mean {near[0]}?" if near else "add it under hosts or correct it."
+                yield place, f"{dotted(place)}: there is no host {jump[:60]!a}; {hint}"
+            return
+        if jump not in settings.hosts:
+            return  # its own settings are faulty
+        if completed(settings.hosts[jump], settings.defaults).connection != "ssh":
+            yield place, f"{dotted(place)}: {jump} is this machine, not a host behind SSH; remove it."
+            return
+        way.append(jump)
+        if jump in way[:-1]:
+            yield place, f"{dotted(place)}: the way there is a loop ({' → '.join(way)}); correct one of them."
+            return
+        if len(way) > _MAX_JUMPS + 1:
+            yield place, f"{dotted(place)}: is behind more than {_MAX_JUMPS} jump hosts; name a nearer one."
+            return
 
 
 def _key_file_fault(path: Path) -> str:

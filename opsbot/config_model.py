@@ -204,7 +204,17 @@ class Settings(Section):
     policy: Policy = Policy()
     limits: Limits = Limits()
     rollout: Rollout = Rollout()
+    inventory: tuple[Text, ...] = ()
+    host_keys: Text | None = None
     defaults: HostDefaults = HostDefaults()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     hosts: dict[str, HostEntry] = Field(default_factory=dict)
     log: Log = Log()
+
+
+def jump_of(name: str, settings: Settings) -> str | None:
+    """Return the host through which this one is reached; a default jump host is not reached through itself."""
+    entry = settings.hosts[name]
+    if "jump" in entry.model_fields_set:
+        return entry.jump
+    return None if settings.defaults.jump == name else settings.defaults.jump

@@ -30,11 +30,11 @@ class Document:
         return self.lines.get(path, 1)
 
 
-def read_yaml(text: str) -> Document:
+def read_yaml(text: str, *, max_bytes: int = _MAX_BYTES) -> Document:
     """Read one YAML document whose top is a mapping. Nothing is executed; tags, anchors and duplicates are faults."""
     document = Document()
-    if len(text.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
-        document.faults.append((1, f"larger than {_MAX_BYTES // 1024} KiB; that is no configuration, check the file."))
+    if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        document.faults.append((1, f"larger than {max_bytes // 1024} KiB; that is no configuration, check the file."))
         return document
     try:
         document.faults.extend(_refused_events(text))
