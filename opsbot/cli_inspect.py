@@ -54,15 +54,24 @@ def hosts(options: argparse.Namespace) -> int:
     rows = [
         (
             host.name,
-            "this machine" if host.connection == "local" else f"{host.user}@{host.address}:{host.port}",
+            _reached_as(host),
             host.environment,
             " ".join(host.groups),
+            " ".join(host.tags),
             " ".join(host.units) or "none",
         )
         for host in chosen
     ]
-    _print_table(("Host", "Reached as", "Environment", "Groups", "May be restarted"), rows)
+    _print_table(("Host", "Reached as", "Environment", "Groups", "Tags", "May be restarted"), rows)
     return 0
+
+
+def _reached_as(host: Host) -> str:
+    if host.connection == "local":
+        return "this machine"
+    via = f" via {host.jump}" if host.jump else ""
+    pinned = "" if host.host_key else " (no host key pinned yet)"
+    return f"{host.user}@{host.address}:{host.port}{via}{pinned}"
 
 
 def check(options: argparse.Namespace) -> int:
@@ -125,9 +134,14 @@ def _host_facts(host: Host) -> dict[str, object]:
         "address": host.address,
         "port": host.port,
         "user": host.user,
+        "jump": host.jump or None,
+        "host_key_pinned": bool(host.host_key),
         "environment": host.environment,
         "groups": host.groups,
+        "tags": host.tags,
         "units": host.units,
+        "containers": host.containers,
+        "actions": host.actions,
         "health": sorted(host.health),
         "service_manager": str(host.service_manager),
     }

@@ -14,6 +14,8 @@ from opsbot.domain import Host
 from opsbot.errors import BadArguments, UnknownHost
 
 EVERY_HOST = "all"
+# No name may hold a colon, so a tag never hides a host or a group.
+TAG = "tag:"
 # RFC 1123 (2.1) host names, with "_" as many inventories use it; ASCII only, so that look-alikes cannot exist.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _SHOWN_CHARS = 60
@@ -27,23 +29,25 @@ _COMPARED = 24
 class Inventory:
     """All managed hosts by name, and the groups of host names. Never changes; a new one replaces it.
 
-    `revision` is the hex SHA-256 over everything it says.
+    `tags` has the hosts that carry each tag. `revision` is the hex SHA-256 over everything it says.
     """
 
     hosts: Mapping[str, Host]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tags: Mapping[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     revision: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", MappingProxyType({name: self.hosts[name] for name in sorted(self.hosts)}))
         groups = {name: tuple(sorted(self.groups[name])) for name in sorted(self.groups)}
         object.__setattr__(self, "groups", MappingProxyType(groups))
+        object.__setattr__(self, "tags", MappingProxyType(_tags(self.hosts.values())))
         content = {"hosts": {name: asdict(host) for name, host in self.hosts.items()}, "groups": groups}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         object.__setattr__(self, "revision", hashlib.sha256(canonical.encode()).hexdigest())
 
     def resolve(self, names: Sequence[str]) -> tuple[Host, ...]:
-        """Return the hosts that host names, group names and `all` stand for: sorted by name, each once.
+        """Return the hosts that host names, group names, `tag:WORD` and `all` stand for: sorted by name, each once.
 
         Raises:
             UnknownHost: a name is not in the inventory; carries near misses.
@@ -64,7 +68,7 @@ class Inventory:
         """Describe the inventory to the model: every host if there are at most `limit`, else the groups and counts."""
         if not self.hosts:
             return "No hosts are configured."
-        lines = [*_group_lines(self.groups, limit)]
+        lines = [*_counts("Groups", self.groups, limit), *_counts("Tags (as tag:WORD)", self.tags, limit)]
         shown = list(self.hosts.values())
         if len(shown) > limit:
             counts = Counter(host.environment for host in shown)
@@ -80,18 +84,28 @@ class Inventory:
             return (name,)
         if name in self.groups:
             return self.groups[name]
+        if name.startswith(TAG) and name.removeprefix(TAG) in self.tags:
+            return self.tags[name.removeprefix(TAG)]
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> BadArguments:
         shown = _cut(name)
+        if NAME_PATTERN.fullmatch(word := name.removeprefix(TAG)) and word != name:
+            return UnknownHost(shown, self._near_tags(word))
         if at := _hosts_at(name, self.hosts.values()):
             return UnknownHost(shown, at)
         if not NAME_PATTERN.fullmatch(name) or is_address(name):
             return BadArguments(
                 f"{shown!a} is not a name: use host or group names exactly as the inventory spells them; "
-                "no patterns, addresses, logins or options."
+                "no patterns, addresses, logins or options. `tag:WORD` selects by tag."
             )
-        return UnknownHost(shown, near_misses(name, [*self.hosts, *self.groups, EVERY_HOST]))
+        tagged = (TAG + name,) if name in self.tags else ()
+        return UnknownHost(shown, (*tagged, *near_misses(name, [*self.hosts, *self.groups, EVERY_HOST])))
+
+    def _near_tags(self, word: str) -> tuple[str, ...]:
+        """Return tags that look like the word, as selectors, and the host or group that it may have meant."""
+        near = tuple(TAG + tag for tag in near_misses(word, self.tags))
+        return (word, *near) if word in self.groups or word in self.hosts else near
 
 
 def near_misses(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -128,17 +142,27 @@ def _cut(name: str) -> str:
     return name if len(name) <= _SHOWN_CHARS else name[:_SHOWN_CHARS] + "..."
 
 
-def _group_lines(groups: Mapping[str, tuple[str, ...]], limit: int) -> Iterable[str]:
+def _tags(hosts: Iterable[Host]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for tag in dict.fromkeys(host.tags):
+            found.setdefault(tag, []).append(host.name)
+    return {tag: tuple(found[tag]) for tag in sorted(found)}
+
+
+def _counts(title: str, groups: Mapping[str, tuple[str, ...]], limit: int) -> Iterable[str]:
     if groups:
         named = [f"{name} ({len(members)})" for name, members in groups.items()]
         more = f" and {len(named) - limit} more" if len(named) > limit else ""
-        yield f"Groups: {', '.join(named[:limit])}{more}"
+        yield f"{title}: {', '.join(named[:limit])}{more}"
 
 
 def _host_line(host: Host) -> str:
     facts = [host.environment]
     if host.groups:
         facts.append(f"groups {', '.join(sorted(host.groups)[:8])}")
+    if host.tags:
+        facts.append(f"tags {', '.join(host.tags[:8])}")
     if host.units:
         facts.append(f"may restart {', '.join(host.units[:8])}{' ...' if len(host.units) > 8 else ''}")
     return f"- {host.name}: {'; '.join(facts)}"

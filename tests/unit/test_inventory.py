@@ -89,6 +89,60 @@ def test_near_misses_among_a_thousand_hosts_cost_little() -> None:
     assert min(times) < 0.015
 
 
+TAGGED = Inventory(
+    {
+        "web-1": host("web-1", tags=("edge", "eu")),
+        "web-2": host("web-2", tags=("edge",)),
+        "db-1": host("db-1", tags=("primary", "web-1", "tag")),
+        "all-in": host("all-in", tags=("all",)),
+    },
+    {"web": ("web-1", "web-2")},
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (["tag:edge"], ["web-1", "web-2"]),
+        (["tag:eu", "db-1"], ["db-1", "web-1"]),
+        (["tag:tag"], ["db-1"]),
+        (["tag:web-1"], ["db-1"]),  # a tag of a host's name is still only a tag
+        (["web-1"], ["web-1"]),
+        (["tag:all"], ["all-in"]),
+    ],
+)
+def test_tag_selects_the_hosts_that_carry_it_and_nothing_else(wanted: list[str], found: list[str]) -> None:
+    assert [each.name for each in TAGGED.resolve(wanted)] == found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("tag:edg", ("tag:edge",)),
+        ("tag:Primary", ("tag:primary",)),
+        ("tag:web", ("web", "tag:web-1")),
+        ("edge", ("tag:edge",)),
+        ("tag:kubernetes", ()),
+    ],
+)
+def test_unknown_tag_is_answered_with_tags_as_they_are_written(wrong: str, near: tuple[str, ...]) -> None:
+    with pytest.raises(UnknownHost) as caught:
+        TAGGED.resolve([wrong])
+    assert caught.value.near == near
+
+
+@pytest.mark.parametrize("hostile", ["tag:", "tag:*", "tag:tag:edge", "TAG:edge", "tag: edge", "tag:edge,eu", "tag:-o"])
+def test_what_only_resembles_a_tag_is_no_name(hostile: str) -> None:
+    with pytest.raises(BadArguments, match="is not a name"):
+        TAGGED.resolve([hostile])
+
+
+def test_summary_names_tags_as_they_select() -> None:
+    lines = TAGGED.summary(40).splitlines()
+    assert lines[1] == "Tags (as tag:WORD): all (1), edge (2), eu (1), primary (1), tag (1), web-1 (1)"
+    assert "- web-1: default; tags edge, eu" in lines
+
+
 def test_groups_with_a_host() -> None:
     assert SMALL.groups_with("web-1") == ("web",)
     assert SMALL.groups_with("db-1") == ()

@@ -18,7 +18,7 @@ from opsbot.tooling import Context, Unit
 from tests.fake_machines import FakeMachines, FakeUnit, server_facts
 
 HOST = Host("web-1", environment="production", groups=("web",), units=("nginx.service",))
-HOSTS = (HOST, Host("db-1", environment="staging", groups=("db", "slow")))
+HOSTS = (HOST, Host("db-1", environment="staging", groups=("db", "slow"), tags=("edge",)))
 
 
 def context(machines: FakeMachines | None = None, hosts: tuple[Host, ...] = HOSTS) -> Context:
@@ -41,6 +41,7 @@ def test_hosts_are_listed_with_what_may_be_restarted():
         "name": "web-1",
         "environment": "production",
         "groups": ["web"],
+        "tags": [],
         "units_that_may_be_restarted": ["nginx.service"],
     }
 
@@ -49,6 +50,12 @@ def test_hosts_are_filtered_by_group_and_environment():
     assert [host["name"] for host in list_hosts.function(context(), group="db")["hosts"]] == ["db-1"]
     assert [host["name"] for host in list_hosts.function(context(), environment="production")["hosts"]] == ["web-1"]
     assert list_hosts.function(context(), group="db", environment="production")["matching"] == 0
+
+
+def test_hosts_are_filtered_by_tag():
+    result = list_hosts.function(context(), group="tag:edge")
+    assert [(host["name"], host["tags"]) for host in result["hosts"]] == [("db-1", ["edge"])]
+    assert result["tags"] == ["tag:edge"]
 
 
 @pytest.mark.parametrize("filter_", [{"group": "nope"}, {"environment": "nope"}])
