@@ -34,6 +34,7 @@ _EVIDENCE_LINES = 15
 _FALLING_S = 60
 _CHANGING = "changing by itself"
 _REFUSED = ("a password is required", "is not allowed to execute", "not in the sudoers", "no tty present")
+_NO_SUDO = ("sudo: not found", "sudo: command not found")
 _NO_RIGHT = ("authentication required", "Access denied", "Permission denied", "Operation not permitted")
 _DETAILS = (
     "Type,CanStart,CanStop,CanReload,ReloadResult,UnitFileState,Restart,ConditionResult,StateChangeTimestampMonotonic,"
@@ -151,17 +152,15 @@ def act_on_service(ctx: Context, host: Host, verb: UnitVerb, before: UnitFacts) 
     """Do it, once, and return what was said, with the service before and after.
 
     Raises:
-        ToolError: the host's own rules kept the command from running at all.
+        ToolError: the host's own rules kept the command from running at all, or it failed and changed nothing.
     """
     sent = ctx.act(host, verb, before.unit)
     _check_allowed(host, verb, before.unit, sent)
-    return {
-        "unit": before.unit,
-        "exit_status": sent.exit_status,
-        "output": (sent.stderr or sent.stdout).strip()[:500],
-        "before": _brief(before),
-        "after": _after(ctx, host, before.unit),
-    }
+    was, after = _brief(before), _after(ctx, host, before.unit)
+    said = plain_line((sent.stderr or sent.stdout).strip(), limit=500)
+    if sent.exit_status != 0 and was == after:
+        raise ToolError(f"{host.name} answered: {said or f'status {sent.exit_status}'}")
+    return {"unit": before.unit, "exit_status": sent.exit_status, "output": said, "before": was, "after": after}
 
 
 def refused_by_sudo(sent: CommandResult) -> bool:
@@ -170,6 +169,11 @@ def refused_by_sudo(sent: CommandResult) -> bool:
 
 
 def _check_allowed(host: Host, verb: UnitVerb, unit: str, sent: CommandResult) -> None:
+    if sent.exit_status == 127 and _says(sent, _NO_SUDO):
+        raise ToolError(
+            f"{host.name} has no sudo; nothing was changed. Install it there, or say `sudo: false` in the inventory "
+            "and allow the bot's user by a polkit rule."
+        )
     if refused_by_sudo(sent):
         raise ToolError(
             f"{host.name}: sudo refuses the bot to {verb} {unit}; nothing was changed. The rule is missing on that "

@@ -10,7 +10,7 @@ from opsbot_tools import reset_failed as clear
 from opsbot_tools import start_service as start
 from opsbot_tools import stop_service as stop
 
-from opsbot.domain import Host, HostOutcome, Result, ServiceManager
+from opsbot.domain import CommandResult, Host, HostOutcome, Result, ServiceManager
 from opsbot.errors import BadArguments, HostUnreachable, OutcomeUnknown, ToolError
 from opsbot.tooling import Context, Unit
 from tests.fake_machines import FakeMachines, FakeUnit
@@ -395,3 +395,32 @@ def test_only_a_stop_is_dangerous_and_each_tool_needs_its_own_permission():
         ("reset-failed", False, True),
     ]
     assert [tool.available is not None for tool in tools] == [True, False, True, False]
+
+
+class Answering(FakeMachines):
+    """Every verb is answered by this, and nothing happens."""
+
+    answer_of_act: CommandResult
+
+    def services(self, host):
+        services = super().services(host)
+        services.act = lambda verb, unit, *, timeout_s: self.answer_of_act
+        return services
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (1, "Failed to start nginx.service: Transaction is destructive.", "web-1 answered: Failed to start nginx"),
+        (127, "bash: line 1: sudo: command not found", "web-1 has no sudo; nothing was changed"),
+        (1, "Failed to stop nginx.service: Interactive authentication required.", "the bot's user may not"),
+        (4, "", "web-1 answered: status 4"),
+    ],
+)
+@pytest.mark.parametrize(("module", "script", "verb"), VERBS)
+def test_a_command_that_failed_and_changed_nothing_says_why(module, script, verb, status, said, words):
+    machines = machines_with(**script)
+    machines.__class__ = Answering
+    machines.answer_of_act = CommandResult((verb,), status, "", said)
+    with pytest.raises(ToolError, match=words):
+        send(module, machines)
