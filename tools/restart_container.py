@@ -146,10 +146,10 @@ def _refusal(host: Host, reach: _Reach, name: str, said: CommandResult) -> str:
     if refused_by_sudo(said) or any(phrase in words.lower() for phrase in _NO_DAEMON):
         rule = sudoers_rule(host, container_restart(reach.engine, name))
         return (
-            f"{host.name}: the bot may not speak to {reach.engine}; nothing was changed. `opsbot sudoers {host.name}` "
-            f"prints the rules that are missing there, such as `{rule}`."
+            f"{host.name}: the bot may not do that in {reach.engine}; nothing was changed. "
+            f"`opsbot sudoers {host.name}` prints the rules that are missing there, such as `{rule}`."
         )
-    return f"{host.name}: {reach.engine} could not be asked: {words or f'status {said.exit_status}'}"
+    return f"{host.name}: {reach.engine} answered: {words or f'status {said.exit_status}'}"
 
 
 # --- before ----------------------------------------------------------------------------------------------------------
@@ -219,8 +219,11 @@ def _figure(value: object) -> str:
 
 
 def _networks(networks: object) -> str:
-    names = list(map(_text, networks)) if isinstance(networks, dict) else []
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
+    return _bounded(list(map(_text, networks))) or "none" if isinstance(networks, dict) else "none"
+
+
+def _bounded(words: Sequence[str]) -> str:
+    return ", ".join(words[:10]) + (f" and {len(words) - 10} more" if len(words) > 10 else "")
 
 
 def _ports(ports: object) -> str:
@@ -233,7 +236,7 @@ def _ports(ports: object) -> str:
         for at in (bound if isinstance(bound, list) else ())
         if isinstance(at, dict)
     ]
-    return ", ".join(spelled[:10]) + (f" and {len(spelled) - 10} more" if len(spelled) > 10 else "") or "none published"
+    return _bounded(spelled) or "none published"
 
 
 # --- after -----------------------------------------------------------------------------------------------------------
@@ -380,15 +383,7 @@ def available(ctx: Context, host: Host, container: Container) -> bool:
     return facts.running and facts.health in ("", "healthy")
 
 
-@tool(
-    risk="change",
-    timeout_s=90,
-    impact=impact,
-    verify=verify,
-    available=available,
-    needs="restart",
-    deferred=True,
-)
+@tool(risk="change", timeout_s=90, impact=impact, verify=verify, available=available, needs="restart", deferred=True)
 def restart_container(ctx: Context, host: Host, container: Container) -> dict[str, object]:
     """Propose to restart one container on the given servers; nothing happens until a person has approved it.
 
@@ -400,11 +395,6 @@ def restart_container(ctx: Context, host: Host, container: Container) -> dict[st
     reach, before = _find(ctx, host, container)
     _check_restartable(host, container, before)
     sent = ctx.run(host, *reach.argv(host, container_restart(reach.engine, container)))
-    if refused_by_sudo(sent):
+    if sent.exit_status != 0:
         raise ToolError(_refusal(host, reach, container, sent))
-    return {
-        "container": container,
-        "exit_status": sent.exit_status,
-        "output": plain_line((sent.stderr or sent.stdout).strip(), limit=500),
-        "before": {"state": _state(before), "started_at": before.started_at},
-    }
+    return {"container": container, "before": {"state": _state(before), "started_at": before.started_at}}

@@ -61,8 +61,8 @@ def verify(ctx: Context, host: Host, before: Impact, unit: Unit) -> HostOutcome:
 def _settled(before: Impact, now: UnitFacts, details: Mapping[str, str]) -> ServiceEnd:
     if now.active:
         ran = same_run(before, now)
-        did = "was running already; the same run goes on," if ran else "was started and"
-        return ServiceEnd(Result.DONE, f"{did} is {state_text(now)}", now)
+        did = "was running already; the same run goes on," if ran else "was started and is"
+        return ServiceEnd(Result.DONE, f"{did} {state_text(now)}", now)
     if details.get("ConditionResult") == "no":
         return ServiceEnd(Result.NOT_DONE, "was not started: a condition of its definition is not met", now)
     if not same_run(before, now) and now.result in ("", "success"):

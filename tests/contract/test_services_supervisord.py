@@ -1,18 +1,20 @@
 """What only supervisord does: names that mean many processes, words instead of statuses, logs without times."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from socket import create_connection
 
 import pytest
+from opsbot_tools import start_service, stop_service
 from opsbot_tools.restart_service import impact, restart_service, verify
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.services.supervisord import SupervisordServices, parse_process, parse_status
 from opsbot.domain import Connection, Host, Result, ServiceManager, UnitVerb
-from opsbot.errors import BadArguments, CommandFailed
+from opsbot.errors import BadArguments, CommandFailed, ToolError
 from opsbot.tooling import Context, Unit
 from tests.fake_shell import FakeShell
 from tests.supervisors import Supervisor
@@ -175,3 +177,23 @@ def test_a_program_that_cannot_start_again_is_failed_with_its_own_words(supervis
     assert outcome.result is Result.FAILED
     assert "did not come back: Exited too quickly" in outcome.summary
     assert "config error: line 7" in outcome.evidence
+
+
+def test_a_program_is_stopped_and_started_and_what_is_so_already_is_left_alone(supervisor):
+    machines, unit = HostMachines(LocalShell(), LocalShell()), Unit("asleep")
+
+    def carried_out(module, tool):
+        before = module.impact(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, unit)
+        with suppress(ToolError):
+            tool.function(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, unit)
+        return module.verify(Context(machines, timeout_s=TIMEOUT_S), supervisor.host, before, unit)
+
+    start, stop = (start_service, start_service.start_service), (stop_service, stop_service.stop_service)
+    said = [carried_out(*job) for job in (stop, start, start, stop)]
+    assert [outcome.result for outcome in said] == [Result.DONE] * 4
+    assert [outcome.summary for outcome in said] == [
+        "asleep was not running already; it is inactive (dead)",
+        "asleep was started and is active (running)",
+        "asleep was running already; the same run goes on, active (running)",
+        "asleep was stopped and is inactive (dead)",
+    ]

@@ -125,7 +125,7 @@ def test_roots_own_podman_is_looked_at_when_the_users_has_no_such_container():
 
 def test_a_host_without_sudo_is_never_asked_by_sudo():
     machines = Engine(own=NO_DAEMON, root="")
-    with pytest.raises(ToolError, match=r"may not speak to docker; nothing was changed"):
+    with pytest.raises(ToolError, match=r"may not do that in docker; nothing was changed"):
         impact(context(machines), HOST, WEB)
     assert not any(argv[0] == "sudo" for _, argv in machines.commands)
 
@@ -261,6 +261,20 @@ def test_a_container_that_was_stopped_and_could_not_be_started_is_failed_though_
     )
 
 
+def test_a_restart_that_the_engine_refuses_says_why():
+    engine = Engine()
+    before = impact(context(engine), HOST, WEB)
+
+    class Refusing(Engine):
+        def _restart(self, argv):
+            return CommandResult(argv, 1, "", "Error response from daemon: driver failed programming connectivity")
+
+    engine.__class__ = Refusing
+    with pytest.raises(ToolError, match="box-1: docker answered: Error response from daemon: driver failed"):
+        restart_container.function(context(engine), HOST, WEB)
+    assert verify(context(engine), HOST, before, WEB).result is Result.NOT_DONE
+
+
 def test_a_container_that_is_gone_is_failed():
     outcome = restarted(Engine(after=lambda engine: engine.state.clear()))
     assert (outcome.result, "is gone" in outcome.summary, outcome.evidence) == (Result.FAILED, True, "")
@@ -323,6 +337,34 @@ def test_an_engine_that_answers_nonsense_afterwards_is_unknown():
 )  # fmt: skip
 def test_only_a_running_healthy_container_serves(change, serves):
     assert available(context(Engine(state=change)), HOST, WEB) is serves
+
+
+@pytest.mark.parametrize(
+    ("printed", "health", "networks"),
+    [
+        # Docker CLI 28.2.2, to the Docker API of podman 4.3.1.
+        (
+            '["35058b7a42d6","localhost/box:1","running","2026-11-23T09:09:17.970036838Z",0,false,"",{"Status":"healthy",'
+            '"FailingStreak":0,"Log":[{"Start":"2026-11-23T09:09:19.045295402Z","End":"2026-11-23T09:09:19.123294458Z",'
+            '"ExitCode":0,"Output":""}]},0,"",false,10,{},{},""]\n',
+            "healthy",
+            {},
+        ),
+        # podman 4.3.1: a health check that is none has no status, and networks are null.
+        (
+            '["f3b7549500f4","localhost/box:1","running","2026-11-23T09:09:17.642093052Z",0,false,"",{"Status":"",'
+            '"FailingStreak":0,"Log":null},0,"",false,10,{},null,"shop"]\n',
+            "",
+            None,
+        ),
+    ],
+)
+def test_what_real_engines_print_is_read(printed, health, networks):
+    facts = parse_look(printed)
+    assert facts is not None
+    assert (facts.state, facts.health, facts.fields["networks"]) == ("running", health, networks)
+    engine = Engine(state=dict(facts.fields))
+    assert dict(impact(context(engine), HOST, WEB).facts)["networks"] == "none"
 
 
 @given(st.one_of(st.text(), st.lists(st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.none()))))
