@@ -1,12 +1,14 @@
 """Processes, ports, dependencies, failed units: the worst first, nothing secret, nothing invented."""
 
 import json
+import socket
 import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opsbot_tools.list_failed_units import list_failed_units, parse_failed_units
+from opsbot_tools.network_ports import network_ports, parse_ports
 from opsbot_tools.service_dependencies import parse_dependencies, service_dependencies
 from opsbot_tools.top_processes import parse_processes, top_processes
 
@@ -531,5 +533,226 @@ def test_any_damage_to_the_dependencies_is_read_or_named(junk, start, end):
         f"\n@@opsbot unit\n{unit('a.service', Requires='b.service')}\n@@status 0\n@@opsbot units\n{unit('b.service')}"
     )
     found = parse_dependencies(text[:start] + junk + text[end:], "a.service")
+    json.dumps(found, allow_nan=False)
+    assert found["not_read"] or "@@opsbot end" in junk
+
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+
+def listening(
+    local: str, unit: str = "app.service", *, proto: str = "tcp", queues: str = "0 128", more: str = ""
+) -> str:
+    state = "LISTEN" if proto == "tcp" else "UNCONN"
+    return f"L {proto} {state} {queues} {local} 0.0.0.0:* {more} ino:1 sk:1 cgroup:/system.slice/{unit} <-> cgroup:/x  "
+
+
+def ports(listeners: list[str], connections: list[str] | None = None, *, rest: str = "", answered: bool = True) -> dict:
+    said = "\n".join([*listeners, *(["@@answered"] if answered else [])])
+    counted = "\n".join(connections or [])
+    return parse_ports(
+        "\n@@opsbot counters\nTcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 0 7 9\n"
+        f"\n@@opsbot listeners\n{said}\n\n@@opsbot connections\n{counted}\n{rest}\n"
+        "\n@@opsbot users\nroot:0\nwww-data:33\n\n@@opsbot end\n"
+    )
+
+
+def test_a_listener_is_told_with_unit_user_reach_and_queue():
+    found = ports([listening("0.0.0.0:80", more="uid:33"), listening("[::]:80", more="uid:33")])
+    assert found["listeners"] == [
+        {
+            "proto": "tcp",
+            "port": 80,
+            "addresses": ["0.0.0.0", "::"],
+            "reach": "all addresses",
+            "unit": "app.service",
+            "process": None,
+            "user": "www-data",
+            "waiting": 0,
+            "queue": 128,
+            "connections": {},
+            "connected": 0,
+            "addresses_connected": 0,
+            "problem": "",
+        }
+    ]
+    assert (found["overflows_since_boot"], found["not_read"]) == (7, [])
+
+
+@pytest.mark.parametrize(
+    ("local", "address", "reach"),
+    [
+        ("*:80", "*", "all addresses"),
+        ("127.0.0.53%lo:53", "127.0.0.53%lo", "this host only"),
+        ("[::1]:80", "::1", "this host only"),
+        ("[fe80::1]%eth0:546", "fe80::1%eth0", "one address"),
+        ("10.1.2.3:80", "10.1.2.3", "one address"),
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1", "this host only"),
+    ],
+)
+def test_who_can_reach_a_port_is_read_from_its_address(local, address, reach):
+    (entry,) = ports([listening(local)])["listeners"]
+    assert (entry["addresses"], entry["reach"], entry["user"]) == ([address], reach, "root")
+
+
+def test_connections_are_counted_at_the_listener_of_their_address():
+    found = ports(
+        [listening("10.0.0.1:80", "one.service"), listening("0.0.0.0:80", "rest.service")],
+        [
+            "I ESTAB 10.0.0.1:80 /system.slice/one.service 5",
+            "I ESTAB 10.0.0.2:80 /system.slice/rest.service 3",
+            "I TIME-WAIT 10.0.0.2:80 - 9",
+            "P 80 10.9.9.9 - 6",
+            "P 80 [::ffff:10.9.9.8] - 2",
+            "N 80 2",
+            "O ESTAB 10.5.5.5:5432 /system.slice/one.service 4",
+            "X 11",
+        ],
+    )
+    assert {entry["unit"]: entry["connections"] for entry in found["listeners"]} == {
+        "rest.service": {"TIME-WAIT": 9, "ESTAB": 3},
+        "one.service": {"ESTAB": 5},
+    }
+    assert found["states"] == {"ESTAB": 12, "TIME-WAIT": 9}
+    assert found["outgoing"] == [
+        {"unit": "one.service", "to": "10.5.5.5 port 5432", "states": {"ESTAB": 4}, "problem": ""}
+    ]
+    assert found["top_peers"] == [
+        {"address": "10.9.9.9", "port": 80, "connections": 6},
+        {"address": "10.9.9.8", "port": 80, "connections": 2},
+    ]
+    assert found["listeners"][0]["addresses_connected"] == 2
+    assert found["not_shown"] == 11
+
+
+def test_a_connection_that_fits_no_listener_is_named_not_given_to_another():
+    found = ports([listening("10.0.0.1:80")], ["I ESTAB 10.0.0.2:80 - 3"])
+    assert found["listeners"][0]["connected"] == 0
+    assert found["not_read"] == ["3 connections to a port that just closed"]
+
+
+def test_a_full_queue_and_connections_never_closed_are_problems_and_come_first():
+    found = ports(
+        [
+            listening("0.0.0.0:80", "busy.service"),
+            listening("0.0.0.0:81", "full.service", queues="129 128"),
+            listening("127.0.0.1:82", "leak.service"),
+        ],
+        [
+            "I ESTAB 10.0.0.1:80 - 900",
+            "I CLOSE-WAIT 127.0.0.1:82 - 20",
+            "O CLOSE-WAIT 10.5.5.5:5432 /system.slice/pool.service 50",
+            "O ESTAB 10.5.5.5:25 /system.slice/pool.service 60",
+        ],
+    )
+    assert [(entry["unit"], entry["problem"]) for entry in found["listeners"]] == [
+        ("leak.service", "20 connections the service does not close"),
+        ("full.service", "queue full: 129 wait to be accepted, room is for 128"),
+        ("busy.service", ""),
+    ]
+    assert found["outgoing"][0]["problem"] == "50 connections the service does not close"
+    table = network_ports.table({"box-1": found})
+    assert [row[3] for row in table.rows] == ["full.service", "leak.service", "busy.service", *["pool.service"] * 2]
+    assert table.title == "box-1: 7 connections met a full queue since the boot"
+
+
+def test_who_owns_a_socket_is_unknown_without_rights_and_groups():
+    line = "L tcp LISTEN 0 5 0.0.0.0:80 0.0.0.0:* uid:33 ino:1 sk:1 <->"
+    found = ports([line])
+    assert (found["listeners"][0]["unit"], found["listeners"][0]["process"]) == (None, None)
+    assert found["not_read"] == ["units: the kernel or ss does not tell whose sockets these are"]
+    assert network_ports.table({"box-1": found}).rows[0][3] == "unknown"
+
+
+def test_an_own_process_leads_to_its_unit_where_ss_tells_no_groups():
+    line = 'L tcp LISTEN 0 5 0.0.0.0:80 0.0.0.0:* users:(("app",pid=7,fd=3),("app",pid=8,fd=3)) ino:1 sk:1 <->'
+    rest = "\n@@opsbot processes\n/proc/7/cgroup:1:name=systemd:/system.slice/app.service\n/proc/7/cgroup:0::/\n"
+    (entry,) = ports([line], rest=rest)["listeners"]
+    assert (entry["unit"], entry["process"]) == ("app.service", "app")
+
+
+def test_a_socket_that_systemd_holds_is_its_socket_unit():
+    line = "L tcp LISTEN 0 5 *:80 *:* ino:1 sk:1 cgroup:/init.scope <-> cgroup:/init.scope"
+    rest = "\n@@opsbot sockets\n[::]:80 app.socket app.service\n/run/x y.socket y.service\n"
+    assert ports([line], rest=rest)["listeners"][0]["unit"] == "app.socket"
+
+
+def test_a_process_name_with_a_line_end_adds_no_listener():
+    lines = [
+        'L tcp LISTEN 0 5 0.0.0.0:80 0.0.0.0:* users:(("x',
+        'L @@opsbot end",pid=7,fd=3)) ino:1 sk:1 cgroup:/a <->',
+    ]
+    found = ports([*lines, listening("0.0.0.0:81")])
+    assert [entry["port"] for entry in found["listeners"]] == [80, 81]
+
+
+def test_a_silent_ss_is_not_a_closed_server():
+    found = ports([], answered=False)
+    assert found["not_read"] == ["listeners: ss did not answer"]
+    assert network_ports.table({"box-1": found}).rows[0][-1] == "listeners: ss did not answer"
+
+
+def test_many_listeners_are_bounded_and_counted():
+    found = ports([listening(f"0.0.0.0:{port}") for port in range(1000, 1100)])
+    assert (len(found["listeners"]), found["not_shown"]) == (40, 60)
+
+
+PROC_TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:18EB 00000000:0000 0A 00000000:00000003 00:00000000 00000000   101        0 1202332 1 0 100 0 0 10 0
+   1: 0100007F:18EB 0200007F:D000 01 00000000:00000000 00:00000000 00000000   101        0 1202333 1 0 100 0 0 10 0
+   2: 0100000A:D001 0500000A:1538 08 00000000:00000000 00:00000000 00000000   33        0 1202334 1 0 100 0 0 10 0
+   3: garbage
+"""
+PROC_TCP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue
+   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:0 0 0 0 1 1
+   1: 0000000000000000FFFF00000100000A:0050 0000000000000000FFFF00000900000A:C000 01 00000000:00000000 00:0 0 0 0 1 1
+"""
+
+
+def test_without_ss_the_kernel_tables_tell_all_but_the_unit():
+    found = parse_ports(
+        f"\n@@opsbot counters\n\n@@opsbot proc tcp\n{PROC_TCP}\n@@opsbot proc tcp6\n{PROC_TCP6}\n"
+        "@@opsbot proc udp\nheader\n 0: 00000000:0044 00000000:0000 07 0:00000000 00:0 0 0 0 1\n"
+        "\n@@opsbot proc udp6\n@@unreadable\n\n@@opsbot users\nredis:101\n\n@@opsbot end\n"
+    )
+    entries = {(entry["proto"], entry["port"]): entry for entry in found["listeners"]}
+    assert set(entries) == {("tcp", 6379), ("tcp", 80), ("udp", 68)}
+    redis = entries["tcp", 6379]
+    assert (redis["addresses"], redis["user"], redis["waiting"], redis["queue"]) == (["127.0.0.1"], "redis", 3, None)
+    assert redis["connections"] == {"ESTAB": 1}
+    assert entries["tcp", 80]["connections"] == {"ESTAB": 1}
+    assert found["outgoing"][0]["to"] == "10.0.0.5 port 5432"
+    assert found["overflows_since_boot"] is None
+    assert found["not_read"] == ["units: there is no ss on the server to tell whose sockets these are"]
+
+
+def test_without_ss_and_kernel_tables_nothing_is_known():
+    assert parse_ports("")["not_read"] == [
+        "listeners: there is no ss, and /proc/net cannot be read",
+        "the rest: the server's answer ends early",
+    ]
+
+
+def test_this_machines_own_listener_and_connection_are_seen():
+    machines = HostMachines(LocalShell(), LocalShell())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0] as accepted:
+            assert client.getpeername() == accepted.getsockname()
+            try:
+                found = network_ports.function(Context(machines, timeout_s=20), HOST)
+            finally:
+                machines.close()
+    entry = next((entry for entry in found["listeners"] if entry["port"] == port), None)
+    assert entry is None or entry["reach"] == "this host only"
+    assert entry is not None or found["not_shown"]
+    assert found["states"]["ESTAB"] >= 2
+
+
+@given(st.text(max_size=200), st.integers(0, 900), st.integers(0, 900))
+def test_any_damage_to_the_sockets_is_read_or_named(junk, start, end):
+    text = f"\n@@opsbot listeners\n{listening('*:80')}\n@@answered\n"
+    text += "\n@@opsbot connections\nI ESTAB 10.0.0.1:80 - 5\nP 80 1.1.1.1 - 5\n"
+    found = parse_ports(text[:start] + junk + text[end:])
     json.dumps(found, allow_nan=False)
     assert found["not_read"] or "@@opsbot end" in junk
