@@ -69,7 +69,8 @@ exit 0
 
 # systemd.unit(5): the stronger before the weaker, so that a unit named twice counts by the stronger.
 _NEEDS = {"BindsTo": "is bound to", "Requires": "requires", "Requisite": "requires running", "Wants": "wants"}
-_ONCE = {"PartOf": "is part of", "TriggeredBy": "is triggered by", "Triggers": "triggers"}
+_FIRST = {"BindsTo": "is bound to", "Requires": "requires", "Requisite": "requires running"}
+_FIRST |= {"TriggeredBy": "is triggered by", "Wants": "wants", "PartOf": "is part of", "Triggers": "triggers"}
 _NEEDED = {
     "BoundBy": "bound to it",
     "RequiredBy": "requires it",
@@ -158,7 +159,7 @@ def parse_dependencies(output: str, unit: str) -> dict[str, Any]:
     not_read += ["deeper dependencies: systemd did not answer in time"] if "unanswered" in heads else []
     blocks = _blocks(body for head, _, body in parts if head.strip() in ("unit", "units"))
     itself = next(iter(_blocks([first]).values()), {})
-    needs = [_entry(link, blocks) for link in _walk(itself, blocks, _NEEDS, _NEEDS | _ONCE)]
+    needs = [_entry(link, blocks) for link in _walk(itself, blocks, _NEEDS, _FIRST)]
     needs += _waits(itself, blocks)
     needed_by = [_entry(link, blocks) for link in _walk(itself, blocks, _NEEDED, _NEEDED | {"WantedBy": "wants it"})]
     needs.sort(key=_rank)
