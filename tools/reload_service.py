@@ -1,5 +1,7 @@
 """Reload a service's configuration: whether it can, doing it once, and judging whether it did and goes on running."""
 
+from collections.abc import Mapping
+
 from opsbot import (
     BadArguments,
     Context,
@@ -31,23 +33,23 @@ _CHANGED = "StateChangeTimestampMonotonic"
 
 def impact(ctx: Context, host: Host, unit: Unit) -> Impact:
     """Collect what a reload would touch. Raises BadArguments for a unit that cannot be reloaded now."""
-    facts = _reloadable(ctx, host, unit)
-    details = service_details(ctx, host, unit)
+    facts, details = _reloadable(ctx, host, unit)
     shown = service_card(ctx, host, facts)
     if details.get("ReloadResult", "success") != "success":
         shown.append(("last reload", f"failed: {details['ReloadResult']}"))
     return Impact(tuple(shown), service_fingerprint(facts) | {"last_change": details.get(_CHANGED, "")})
 
 
-def _reloadable(ctx: Context, host: Host, unit: str) -> UnitFacts:
+def _reloadable(ctx: Context, host: Host, unit: str) -> tuple[UnitFacts, Mapping[str, str]]:
     check_systemd(host, UnitVerb.RELOAD)
     facts = ctx.show(host, unit)
     check_there(host, facts)
     if not facts.active:
         raise BadArguments(f"{unit} on {host.name} is {state_text(facts)}: only a running service can be reloaded.")
-    if service_details(ctx, host, unit).get("CanReload") == "no":
+    details = service_details(ctx, host, unit)
+    if details.get("CanReload") == "no":
         raise BadArguments(f"{unit} on {host.name} cannot be reloaded: its definition says no way to. Restart it.")
-    return facts
+    return facts, details
 
 
 def verify(ctx: Context, host: Host, before: Impact, unit: Unit) -> HostOutcome:
@@ -98,4 +100,5 @@ def reload_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     Args:
         unit: Service name.
     """
-    return act_on_service(ctx, host, UnitVerb.RELOAD, _reloadable(ctx, host, unit))
+    before, _ = _reloadable(ctx, host, unit)
+    return act_on_service(ctx, host, UnitVerb.RELOAD, before)

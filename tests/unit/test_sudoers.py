@@ -113,6 +113,18 @@ def test_a_host_where_nothing_is_allowed_says_so_and_needs_no_user():
     assert "its rule is yours to write" in file_for(supervised)
 
 
+def test_the_hosts_of_the_fleet_allow_what_would_be_printed_for_them():
+    file = Path(__file__).parents[1] / "fleet/image/etc/sudoers.d/fleet"
+    text = file.read_text().replace("\\\n", "")
+    alias = next(line for line in text.splitlines() if line.startswith("Cmnd_Alias")).partition("=")[2]
+    units = tuple({words.split()[-1] for words in alias.split(",") if words.split()[-1].endswith(".service")})
+    host = Host("h1", user="bot", units=units, actions=EVERYTHING)
+    printed = {rule.command for rule in rules_for(host)}
+    assert {" ".join(words.split()) for words in alias.split(",")} <= printed
+    (kill,) = (line for line in text.splitlines() if "/usr/bin/kill" in line)
+    assert kill in lines_for(host)
+
+
 # --- who -------------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,29 @@ def test_a_service_that_its_socket_brings_back_is_failed(after_looks):
     assert "it is started on demand by nginx.socket" in outcome.summary
 
 
+def test_a_service_that_its_own_definition_brings_back_is_failed():
+    machines = machines_with(details={"Restart": "always"})
+    before = stop.impact(context(machines), HOST, NGINX)
+    send(stop, machines)
+    unit = machines.unit("web-1", "nginx")
+    unit.active_state, unit.sub_state, unit.run = "active", "running", 2
+    outcome = stop.verify(context(machines), HOST, before, NGINX)
+    assert outcome.result is Result.FAILED
+    assert "runs, in another run than before (its definition says Restart=always)" in outcome.summary
+
+
+def test_a_unit_that_refuses_to_be_stopped_by_hand_gets_no_card():
+    with pytest.raises(BadArguments, match="forbids it"):
+        card(stop, machines_with(details={"CanStop": "no"}))
+
+
+def test_the_card_warns_before_the_door_is_shut():
+    machines = FakeMachines({"web-1": ["ssh"]})
+    facts = dict(stop.impact(context(machines), HOST, Unit("ssh.service")).facts)
+    assert "nobody could start it again from here" in facts["warning"]
+    assert "warning" not in card(stop, machines_with())
+
+
 def test_a_service_that_falls_over_and_was_not_stopped_is_said_to_be_so():
     machines = machines_with(active_state="activating", sub_state="auto-restart", on_restart="nothing")
     assert "is not stopped: it keeps falling over" in carried_out(stop, machines).summary
