@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_terminal(commands)
     _add_listings(commands)
     _add_trust(commands)
+    _add_import(commands)
     _add_check(commands)
     _add_sudoers(commands)
     _add_audit(commands)
@@ -127,6 +128,24 @@ def _add_trust(commands: _Commands) -> None:
     trust.add_argument("--replace", action="store_true", help="also pin keys that differ from the pinned ones")
     trust.add_argument("--yes", action="store_true", help="do not ask: take what was seen where nothing contradicts")
     trust.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for each host (default: 10)")
+
+
+def _add_import(commands: _Commands) -> None:
+    does = "turn another tool's inventory into a file for `inventory:`; reads data, runs nothing"
+    examples = (
+        "  opsbot hosts import --from ansible inventories/production --output hosts.yaml\n"
+        "  opsbot hosts import --from ssh-config ~/.ssh/config --user opsbot --key /etc/opsbot/id_ed25519\n"
+        "  opsbot hosts import --from plain hosts.txt --environment staging\n"
+    )
+    parser = _command(commands, "hosts import", does, "cli_hosts:import_hosts", examples, config=False)
+    sources = ("plain",)
+    parser.add_argument("--from", dest="source", choices=sources, required=True, help="what FILE is")
+    parser.add_argument("file", metavar="FILE", help="the inventory: a file, a folder (ansible), or `-` for stdin")
+    parser.add_argument("--output", metavar="FILE", help="where to write (default: stdout)")
+    parser.add_argument("--force", action="store_true", help="replace the output file if it is there")
+    parser.add_argument("--user", metavar="NAME", help="log in everywhere as this user, whatever FILE says")
+    parser.add_argument("--key", metavar="PATH", help="log in everywhere with this private key, whatever FILE says")
+    parser.add_argument("--environment", metavar="NAME", help="the environment of all these hosts")
 
 
 def _add_check(commands: _Commands) -> None:

@@ -1,0 +1,81 @@
+"""`opsbot hosts import`: turns another tool's inventory into a file for `inventory:`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsbot.errors import ConfigError
+from opsbot.importing.findings import STDIN, Files, Findings
+from opsbot.importing.plain import read_plain
+from opsbot.importing.settled import Imported, Wanted, settle
+from opsbot.importing.written import inventory_text, rows
+
+_ROWS_SHOWN = 40
+
+
+def _plain(path: Path) -> Findings:
+    return read_plain(Files().read(path), str(path))
+
+
+_READERS: Mapping[str, Callable[[Path], Findings]] = {"plain": _plain}
+
+
+def import_hosts(options: argparse.Namespace) -> int:
+    """Read, settle and write an inventory. Returns 1 if it has no host."""
+    source = Path(options.file)
+    target = Path(options.output) if options.output else None
+    if target is not None and target.exists() and not options.force:
+        raise ConfigError(f"{target}: is there already; name another file, or add --force to replace it.")
+    key = str(Path(options.key).absolute()) if options.key and not options.key.startswith("~") else options.key or ""
+    wanted = Wanted(options.user or "", key, options.environment or "")
+    findings = _READERS[options.source](source)
+    imported = settle(findings, wanted, one_name_each=options.source == "ssh-config")
+    _report(imported)
+    if not imported.hosts:
+        return 1
+    text = inventory_text(imported, f"{options.source}: {'stdin' if options.file == STDIN else options.file}")
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        _write(target, text, force=options.force)
+    return 0
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    """Put the whole file in place at once: a running bot may read it. Raises ConfigError."""
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent) as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            if force:
+                path.unlink(missing_ok=True)
+            os.link(file.name, path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
+
+
+def _report(imported: Imported) -> None:
+    console = Console(stderr=True)
+    found = rows(imported.remarks)
+    console.print(
+        f"{len(imported.hosts)} hosts, {len(imported.groups)} groups, {imported.left_out} hosts left out.",
+        highlight=False,
+    )
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("Left out", "Where", "Why"):
+        table.add_column(header, overflow="fold")
+    for row in found[:_ROWS_SHOWN]:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    if len(found) > _ROWS_SHOWN:
+        console.print(f"… and {len(found) - _ROWS_SHOWN} reasons more; the file's comments have them.", highlight=False)
