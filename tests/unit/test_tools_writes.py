@@ -194,6 +194,23 @@ def test_a_service_that_its_socket_brings_back_is_failed(after_looks):
     assert "it is started on demand by nginx.socket" in outcome.summary
 
 
+def test_a_service_that_came_back_for_a_moment_only_is_failed_all_the_same():
+    machines = machines_with(triggered_by=("nginx.socket",))
+    before = stop.impact(context(machines), HOST, NGINX)
+    send(stop, machines)
+
+    class Blinking(FakeMachines):
+        def reach(self, host, argv, timeout_s):
+            super().reach(host, argv, timeout_s)
+            self.looks = getattr(self, "looks", 0) + 1
+            up = self.looks == 3
+            self.unit("web-1", "nginx").active_state = "active" if up else "inactive"
+
+    machines.__class__ = Blinking
+    outcome = stop.verify(context(machines), HOST, before, NGINX)
+    assert (outcome.result, "was stopped and started again" in outcome.summary) == (Result.FAILED, True)
+
+
 def test_a_service_that_its_own_definition_brings_back_is_failed():
     machines = machines_with(details={"Restart": "always"})
     before = stop.impact(context(machines), HOST, NGINX)
@@ -288,6 +305,15 @@ def test_a_reload_that_costs_the_run_is_failed(change, words):
         setattr(machines.unit("web-1", "nginx"), name, value)
     outcome = reload.verify(context(machines), HOST, before, NGINX)
     assert (outcome.result, words in outcome.summary) == (Result.FAILED, True)
+
+
+def test_a_main_process_that_changed_in_a_reload_is_failed():
+    machines = machines_with()
+    before = reload.impact(context(machines), HOST, NGINX)
+    send(reload, machines)
+    earlier = replace(before, fingerprint={**before.fingerprint, "main_pid": "77"})
+    outcome = reload.verify(context(machines), HOST, earlier, NGINX)
+    assert (outcome.result, "its main process is another one" in outcome.summary) == (Result.FAILED, True)
 
 
 def test_a_reload_nobody_can_prove_is_unknown():
