@@ -111,8 +111,8 @@ def _table(results: Mapping[str, Any]) -> Table:
 def service_dependencies(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Tell what a service needs, what needs it, and what triggers it, each with its state; broken links first.
 
-    `problem` is "" where all is well. `needed_by`: what is hit when the service stops. Down to depth 3; slices, and
-    what an active sysinit.target or basic.target consists of, are left out.
+    `problem` is "" where all is well. `needed_by`: what is hit when the service stops, of what systemd has loaded. Down
+    to depth 3; slices, and what an active sysinit.target or basic.target consists of, are left out.
 
     Args:
         unit: Service name.

@@ -36,7 +36,6 @@ END {
   print "T " count + 0 " " states["R"] + 0 " " states["D"] + 0 " " states["Z"] + 0 }')
 mark system
 getconf CLK_TCK; getconf PAGESIZE; grep -c '^processor' /proc/cpuinfo
-grep '^MemTotal:' /proc/meminfo
 [ -r /proc/1/stat ] || echo '@@hidden'
 mark totals; printf '%s\n' "$rows" | grep '^[CUT]'
 mark chosen
@@ -65,7 +64,7 @@ exit 0
 _STATES = {
     "R": "running",
     "S": "sleeping",
-    "D": "blocked in I/O",
+    "D": "blocked",
     "Z": "zombie",
     "T": "stopped",
     "t": "traced",
@@ -74,13 +73,17 @@ _STATES = {
 }
 # PF_KTHREAD of include/linux/sched.h, in field 9 of /proc/PID/stat.
 _KERNEL_THREAD = 0x200000
-_STUCK = ("blocked in I/O", "zombie")
+_STUCK = ("blocked", "zombie")
+# Below this a process is not what is looked for, and one that is stuck comes before it.
+_BUSY_PERCENT = 1
+_LARGE_BYTES = 100 * 2**20
 
 
 def _table(results: Mapping[str, Any]) -> Table:
     by = next((result["by"] for result in results.values()), "cpu")
     rows = [(name, entry) for name, result in results.items() for entry in result["processes"]]
-    rows.sort(key=lambda row: -((row[1]["memory_bytes"] if by == "memory" else row[1]["cpu_percent"]) or 0))
+    key, much = ("memory_bytes", _LARGE_BYTES) if by == "memory" else ("cpu_percent", _BUSY_PERCENT)
+    rows.sort(key=lambda row: ((row[1][key] or 0) < much, row[1]["state"] not in _STUCK, -(row[1][key] or 0)))
     cells = [_row(name, entry) for name, entry in rows]
     cells += [(name, "", "not read", "", "", "", "", "", "", w) for name, r in results.items() for w in r["not_read"]]
     headers = ("server", "PID", "command", "unit", "user", "CPU", "memory", "threads", "age", "state")
@@ -110,7 +113,7 @@ def _summary(results: Mapping[str, Any]) -> list[str]:
         if totals is None or (len(results) > 3 and not _in_trouble(result)):
             continue
         counts = f"{totals['processes']} processes, {totals['running']} running"
-        counts += f", {totals['blocked']} blocked in I/O" if totals["blocked"] else ""
+        counts += f", {totals['blocked']} blocked" if totals["blocked"] else ""
         counts += f", {_count(totals['zombies'], 'zombie')}" if totals["zombies"] else ""
         shares = [(cpu["busy_percent"], "busy"), (cpu["io_wait_percent"], "I/O wait"), (cpu["steal_percent"], "stolen")]
         told = ", ".join(f"{percent_text(share)} {word}" for share, word in shares if share is not None)
@@ -132,8 +135,9 @@ def top_processes(ctx: Context, host: Host, by: Literal["cpu", "memory"] = "cpu"
     """List what uses the CPU (measured over one second) or the memory of a server, and what is stuck.
 
     `cpu_percent` of a process: 100 is one CPU. `memory_bytes`: what it has in RAM (RSS), `share_bytes` its fair part of
-    it (PSS) where readable. Zombies and processes blocked in I/O are listed too. `pid` and `started_ticks` together
-    identify a process. Arguments of commands are left out: they can hold secrets. null: unknown.
+    it (PSS) where readable. Zombies, and processes blocked in the kernel (state D, mostly on I/O), are listed too.
+    `pid` and `started_ticks` together identify a process. Arguments of commands are left out: they can hold secrets.
+    null: unknown.
 
     Args:
         by: What to sort by.
