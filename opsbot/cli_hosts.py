@@ -15,6 +15,7 @@ from opsbot.errors import ConfigError
 from opsbot.importing.findings import STDIN, Files, Findings
 from opsbot.importing.plain import read_plain
 from opsbot.importing.settled import Imported, Wanted, settle
+from opsbot.importing.ssh_config import read_ssh_config
 from opsbot.importing.written import inventory_text, rows
 
 _ROWS_SHOWN = 40
@@ -24,7 +25,11 @@ def _plain(path: Path) -> Findings:
     return read_plain(Files().read(path), str(path))
 
 
-_READERS: Mapping[str, Callable[[Path], Findings]] = {"plain": _plain}
+def _ssh_config(path: Path) -> Findings:
+    return read_ssh_config(path, Files())
+
+
+_READERS: Mapping[str, Callable[[Path], Findings]] = {"plain": _plain, "ssh-config": _ssh_config}
 
 
 def import_hosts(options: argparse.Namespace) -> int:

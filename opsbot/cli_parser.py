@@ -138,7 +138,7 @@ def _add_import(commands: _Commands) -> None:
         "  opsbot hosts import --from plain hosts.txt --environment staging\n"
     )
     parser = _command(commands, "hosts import", does, "cli_hosts:import_hosts", examples, config=False)
-    sources = ("plain",)
+    sources = ("plain", "ssh-config")
     parser.add_argument("--from", dest="source", choices=sources, required=True, help="what FILE is")
     parser.add_argument("file", metavar="FILE", help="the inventory: a file, a folder (ansible), or `-` for stdin")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: stdout)")

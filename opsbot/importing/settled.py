@@ -68,7 +68,7 @@ def settle(
             remarks.append(Remark(Kind.SETTING, host.name, host.where, _RENAMED))
         called[host.name] = name
         checked[name] = replace(host, name=name, address=host.address or host.name, port=host.port or 22)
-    hosts = _Ways(checked, called, remarks).settled()
+    hosts = _Ways(checked, called, wanted, remarks).settled()
     if one_name_each:
         hosts = _without_other_names(hosts, remarks)
     hosts = _with_keys(hosts, wanted, is_there, remarks)
@@ -118,9 +118,12 @@ def _without_other_names(hosts: Iterable[Candidate], remarks: list[Remark]) -> l
 class _Ways:
     """Resolves each host's jump to a host of the import, and leaves out hosts without a way."""
 
-    def __init__(self, hosts: Mapping[str, Candidate], called: Mapping[str, str], remarks: list[Remark]) -> None:
+    def __init__(
+        self, hosts: Mapping[str, Candidate], called: Mapping[str, str], wanted: Wanted, remarks: list[Remark]
+    ) -> None:
         self._hosts = hosts
         self._called = called
+        self._any_user = bool(wanted.user)  # the same one everywhere
         self._remarks = remarks
         self._by_address = _unique_addresses(hosts.values())
 
@@ -151,11 +154,18 @@ class _Ways:
         found = self._find(last)
         if found is None:
             return "", f"is reached through {last.host[:60]!a}, which is not in this import"
-        if (last.user and last.user != found.user) or (last.port and last.port != found.port):
+        if not self._is_same_login(last, found):
             return found.name, f"is reached through {found.name} with another user or port than {found.name} has here"
         if before and [self._find(hop) for hop in before] != [self._find(hop) for hop in found.jump]:
             return found.name, f"is reached through {found.name} by another way than {found.name} itself"
         return found.name, ""
+
+    def _is_same_login(self, hop: Hop, host: Candidate) -> bool:
+        """A hop by name is that host with its settings, one by address only what it says itself."""
+        by_name = self._called.get(hop.host) == host.name
+        user = hop.user or (host.user if by_name else "")
+        port = hop.port or (host.port if by_name else 22)
+        return (self._any_user or user == host.user) and port == host.port
 
     def _find(self, hop: Hop) -> Candidate | None:
         name = self._called.get(hop.host, hop.host)
