@@ -278,5 +278,7 @@ def _waits(itself: Mapping[str, str], blocks: Mapping[str, Mapping[str, str]]) -
     return [_entry(link, blocks) for link in links]
 
 
-def _rank(entry: Mapping[str, Any]) -> tuple[bool, bool, int]:
-    return not entry["problem"], not entry["firm"], entry["depth"]
+def _rank(entry: Mapping[str, Any]) -> tuple[bool, bool, bool, int]:
+    """Order causes before what only does not run, since that may be their consequence; the nearest first."""
+    problem = entry["problem"]
+    return not problem, not entry["firm"], problem.startswith(("not running", "still ")), entry["depth"]
