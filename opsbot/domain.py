@@ -631,11 +631,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture of figures over time. `unit`: percent, bytes, seconds or "" (a plain number)."""
+    """A picture of figures over time. `unit`: percent, bytes, seconds or "" (a plain number).
+
+    `threshold` is a line across it: what must not be passed.
+    """
 
     title: str
     unit: str
     series: tuple[Series, ...]
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
