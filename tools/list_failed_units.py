@@ -22,7 +22,9 @@ mark() { printf '\n@@opsbot %s\n' "$1"; }
 bounded() { if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi; }
 mark now; date +%s
 mark listed
-listed=$(bounded 5 systemctl --no-pager --no-legend --plain --full list-units --all); answered=$?
+if [ -d /run/systemd/system ]; then
+  listed=$(bounded 5 systemctl --no-pager --no-legend --plain --full list-units --all); answered=$?
+else answered=absent; fi
 echo "@@status $answered"
 if [ "$answered" = 0 ]; then
   failed=$(printf '%s\n' "$listed" | awk '$3 == "failed" || $2 ~ /^(error|bad-setting)$/ { print $1 }')
@@ -131,7 +133,8 @@ def parse_failed_units(output: str) -> dict[str, Any]:
     parts = {head.strip(): body for head, _, body in pieces}
     listed = parts.get("listed", "").splitlines()
     if "@@status 0" not in listed:
-        return _answer([], ["units: systemd did not answer" if listed else "units: no answer"])
+        why = "systemd does not run there" if "@@status absent" in listed else "systemd did not answer"
+        return _answer([], [f"units: {why}" if listed else "units: no answer"])
     not_read = [] if "end" in parts else ["the rest: the server's answer ends early"]
     now_word = parts.get("now", "").strip()
     now = (

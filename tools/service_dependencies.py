@@ -56,8 +56,10 @@ walk() {
 }
 unit=$1
 mark unit
-itself=$(printf '%s\0' "$unit" |
-  ask "$state,$needs,$needed,WantedBy,PartOf,Triggers,TriggeredBy,After,Before"); answered=$?
+if [ -d /run/systemd/system ]; then
+  itself=$(printf '%s\0' "$unit" |
+    ask "$state,$needs,$needed,WantedBy,PartOf,Triggers,TriggeredBy,After,Before"); answered=$?
+else answered=absent; fi
 printf '%s\n@@status %s\n' "$itself" "$answered"
 if [ "$answered" = 0 ]; then
   walk "$(printf '%s\n' "$itself" | below "$needs,PartOf,Triggers,TriggeredBy,After")" "$needs"
@@ -153,7 +155,8 @@ def parse_dependencies(output: str, unit: str) -> dict[str, Any]:
     parts = [piece.partition("\n") for piece in f"\n{output}".split("\n@@opsbot ")[1:]]
     first = next((body for head, _, body in parts if head.strip() == "unit"), "")
     if "@@status 0" not in first.splitlines():
-        return _answer(unit, {}, [], [], ["dependencies: systemd did not answer"])
+        why = "does not run there" if "@@status absent" in first.splitlines() else "did not answer"
+        return _answer(unit, {}, [], [], [f"dependencies: systemd {why}"])
     heads = {head.strip() for head, _, _ in parts}
     not_read = [] if "end" in heads else ["the rest: the server's answer ends early"]
     not_read += ["deeper dependencies: systemd did not answer in time"] if "unanswered" in heads else []

@@ -35,7 +35,8 @@ END {
   }
   print "T " count + 0 " " states["R"] + 0 " " states["D"] + 0 " " states["Z"] + 0 }')
 mark system
-getconf CLK_TCK; getconf PAGESIZE; grep -c '^processor' /proc/cpuinfo
+echo "ticks $(getconf CLK_TCK 2>/dev/null)"; echo "cpus $(grep -c '^processor' /proc/cpuinfo)"
+echo "page $(getconf PAGESIZE 2>/dev/null || awk '/^KernelPageSize/ { print $2 * 1024; exit }' /proc/self/smaps)"
 [ -r /proc/1/stat ] || echo '@@hidden'
 mark totals; printf '%s\n' "$rows" | grep '^[CUT]'
 mark chosen
@@ -183,11 +184,14 @@ def _totals(words: Sequence[str]) -> dict[str, int | None]:
 
 
 def _system(text: str) -> dict[str, Any]:
-    """Return ticks a second, page size, CPUs: each on a line of its own, in this order."""
-    lines = text.splitlines()
-    numbers = [int(line) if line.isdecimal() and len(line) < 10 else 0 for line in lines[:3]]
-    ticks, page_bytes, cpus = (*numbers, 0, 0, 0)[:3]
-    return {"ticks": ticks or 100, "page_bytes": page_bytes or 4096, "cpus": cpus or None}
+    """Return ticks a second (Linux tells 100 on all but old machines), page size and number of CPUs."""
+    words = [line.split() for line in text.splitlines()]
+    figures = {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and re.fullmatch(r"[0-9]{1,9}", pair[1])}
+    return {
+        "ticks": figures.get("ticks") or 100,
+        "page_bytes": figures.get("page") or None,
+        "cpus": figures.get("cpus") or None,
+    }
 
 
 def _interval(uptimes: Sequence[float | None]) -> float | None:
@@ -270,7 +274,7 @@ def _entry(
         "threads": int(fields[17]) if fields and fields[17].isdecimal() else None,
         "age_s": None if age is None or age < 0 else int(age),
         "cpu_percent": None if interval is None else round(100 * int(spent) / system["ticks"] / interval, 1),
-        "memory_bytes": int(pages) * system["page_bytes"],
+        "memory_bytes": None if system["page_bytes"] is None else int(pages) * system["page_bytes"],
     }
 
 

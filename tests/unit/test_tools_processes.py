@@ -51,13 +51,22 @@ def process(pid: int, name: str, *, cgroup: str = "0::/system.slice/app.service"
     return f"{stat(pid, name, **fields)}\n{comm}\n/proc/{pid}/cgroup:{cgroup}\n/proc/{pid}/status:Uid:\t{uid}\t{uid}"
 
 
+SYSTEM = "ticks 100\ncpus 2\npage 4096"
+
+
 def processes(
-    chosen: list[str], files: list[str], *, totals: str = "3 1 0 0", shares: str = "", system: str = "", by: str = "cpu"
+    chosen: list[str],
+    files: list[str],
+    *,
+    totals: str = "3 1 0 0",
+    shares: str = "",
+    system: str = SYSTEM,
+    by: str = "cpu",
 ) -> dict:
     lines = "\n".join(chosen)
     details = "\n".join(files)
     return parse_processes(
-        f"\n@@opsbot system\n100\n4096\n2\n{system}\n@@opsbot totals\n"
+        f"\n@@opsbot system\n{system}\n@@opsbot totals\n"
         "C 100 0 100 700 50 0 0 50 0 0\nU 1000.00\nC 150 0 150 760 80 0 0 60 0 0\nU 1001.00\n"
         f"T {totals}\n\n@@opsbot chosen\n{lines}\n\n@@opsbot files\n{details}\n"
         f"\n@@opsbot users\nwww-data:33\n\n@@opsbot shares\n{shares}\n\n@@opsbot end\n",
@@ -157,8 +166,13 @@ def test_the_fair_share_is_told_where_it_may_be_read():
     assert [entry["share_bytes"] for entry in found] == [331 * 1024, None]
 
 
+def test_without_a_page_size_the_memory_is_unknown_and_the_rest_stands():
+    entry = processes(["P 150 50 77 5000 R"], [process(77, "worker")], system="ticks \ncpus 2\npage ")["processes"][0]
+    assert (entry["memory_bytes"], entry["cpu_percent"]) == (None, 150.0)
+
+
 def test_hidden_processes_are_named():
-    found = processes([], [], system="@@hidden")
+    found = processes([], [], system="page 4096\n@@hidden")
     assert found["not_read"] == ["processes of other users: the server hides them (hidepid)"]
 
 
@@ -308,6 +322,7 @@ def test_without_the_right_to_read_the_journal_the_log_is_unknown():
     ("said", "why"),
     [
         ("\n@@opsbot now\n1\n\n@@opsbot listed\n@@status 124\n", "units: systemd did not answer"),
+        ("\n@@opsbot now\n1\n\n@@opsbot listed\n@@status absent\n", "units: systemd does not run there"),
         ("", "units: no answer"),
     ],
 )
@@ -497,6 +512,9 @@ def test_many_dependencies_are_bounded_and_counted():
 def test_an_unanswered_or_short_answer_is_named():
     assert parse_dependencies("\n@@opsbot unit\n\n@@status 124\n", "a")["not_read"] == [
         "dependencies: systemd did not answer"
+    ]
+    assert parse_dependencies("\n@@opsbot unit\n\n@@status absent\n", "a")["not_read"] == [
+        "dependencies: systemd does not run there"
     ]
     assert dependencies(unit("app.service"), end="unanswered")["not_read"] == [
         "the rest: the server's answer ends early",
