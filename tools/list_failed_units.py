@@ -31,8 +31,8 @@ if [ "$answered" = 0 ]; then
   other=$(printf '%s\n' "$listed" |
     awk '$3 == "activating" || $3 == "deactivating" { print $1 } $2 == "masked" { masked = masked "\n" $1 }
       END { print masked }')
-  again=$(bounded 4 systemctl --no-pager show --property=Id,NRestarts '*.service' |
-    awk -F= 'function tell() { if (n >= 3) print id; n = 0 }
+  again=$(bounded 4 systemctl --no-pager show --property=Id,NRestarts '*.service') || echo '@@restarts unread'
+  again=$(printf '%s\n' "$again" | awk -F= 'function tell() { if (n >= 3) print id; n = 0 }
       /^NRestarts=/ { n = $2 } /^Id=/ { id = substr($0, 4) } /^$/ { tell() } END { tell() }')
   units=$(printf '%s\n%s\n%s\n' "$failed" "$again" "$other" | awk 'NF && !seen[$0]++')
   echo "@@more $(printf '%s\n' "$units" | awk 'NR > 60 && NF' | wc -l)"
@@ -42,7 +42,8 @@ if [ "$answered" = 0 ]; then
     printf '%s\n' "$units" | tr '\n' '\0' | bounded 4 xargs -0 systemctl --no-pager show \
       --property=Id,LoadState,ActiveState,SubState,Type,Result,NRestarts,ExecMainCode,ExecMainStatus \
       --property=StateChangeTimestamp,ActiveEnterTimestamp,WantedBy,RequiredBy,LoadError --
-  fi
+    echo "@@shown $?"
+  else echo '@@shown 0'; fi
   mark readable
   for file in /var/log/journal/*/system.journal /run/log/journal/*/system.journal; do
     [ -r "$file" ] && echo journal
@@ -136,6 +137,11 @@ def parse_failed_units(output: str) -> dict[str, Any]:
         why = "systemd does not run there" if "@@status absent" in listed else "systemd did not answer"
         return _answer([], [f"units: {why}" if listed else "units: no answer"])
     not_read = [] if "end" in parts else ["the rest: the server's answer ends early"]
+    units = parts.get("units", "").strip("\n")
+    if "@@shown 0" not in units.splitlines():
+        not_read.append("units: systemd listed them and did not describe them all")
+    if "@@restarts unread" in listed:
+        not_read.append("restarts: systemd did not count them in time")
     now_word = parts.get("now", "").strip()
     now = (
         datetime.fromtimestamp(min(int(now_word), 2**33), UTC)
@@ -145,7 +151,7 @@ def parse_failed_units(output: str) -> dict[str, Any]:
     if now is None:
         not_read.append("times: the server did not tell its time")
     more = next((line.removeprefix("@@more ") for line in listed if line.startswith("@@more ")), "0").strip()
-    blocks = [_fields(block) for block in re.split(r"\n\s*\n", parts.get("units", "").strip("\n"))]
+    blocks = [_fields(block) for block in re.split(r"\n\s*\n", units)]
     entries = [entry for block in blocks if block.get("Id") and (entry := _entry(block, now))]
     readable = "journal" in parts.get("readable", "")
     if entries and not readable:

@@ -226,7 +226,7 @@ def failed_units(*blocks: str, logs: str = "", more: int = 0, readable: str = "j
     return parse_failed_units(
         f"\n@@opsbot now\n{NOW_EPOCH}\n\n@@opsbot listed\n@@status 0\n@@more {more}\n\n@@opsbot units\n"
         + "\n".join(blocks)
-        + f"\n@@opsbot readable\n{readable}\n{logs}\n@@opsbot end\n"
+        + f"\n@@shown 0\n\n@@opsbot readable\n{readable}\n{logs}\n@@opsbot end\n"
     )
 
 
@@ -333,6 +333,18 @@ def test_a_systemd_that_does_not_answer_is_not_a_healthy_one(said, why):
     assert (table.title, table.rows[0][4]) == ("", why)
 
 
+def test_units_that_systemd_lists_and_does_not_describe_are_no_healthy_ones():
+    found = parse_failed_units(
+        f"\n@@opsbot now\n{NOW_EPOCH}\n\n@@opsbot listed\n@@status 0\n@@restarts unread\n@@more 0\n"
+        "\n@@opsbot units\n@@shown 124\n\n@@opsbot end\n"
+    )
+    assert found["not_read"] == [
+        "units: systemd listed them and did not describe them all",
+        "restarts: systemd did not count them in time",
+    ]
+    assert "Nothing failed" not in list_failed_units.table({"box-1": found}).title
+
+
 def test_many_failures_are_bounded_and_counted():
     found = failed_units(*(unit(f"u{number}.service", "failed", "failed") for number in range(30)), more=5)
     assert (len(found["units"]), found["failed"], found["not_shown"]) == (20, 30, 15)
@@ -365,7 +377,8 @@ def test_supervisord_tells_what_it_gave_up_tries_again_or_saw_ending():
 
 @given(st.text(max_size=200), st.integers(0, 900), st.integers(0, 900))
 def test_any_damage_to_the_states_is_read_or_named(junk, start, end):
-    text = f"\n@@opsbot now\n{NOW_EPOCH}\n@@opsbot listed\n@@status 0\n@@more 0\n@@opsbot units\n{unit('a.b')}\n"
+    text = f"\n@@opsbot now\n{NOW_EPOCH}\n@@opsbot listed\n@@status 0\n@@more 0\n"
+    text += f"\n@@opsbot units\n{unit('a.b')}\n@@shown 0\n"
     found = parse_failed_units(text[:start] + junk + text[end:])
     json.dumps(found, allow_nan=False)
     assert found["not_read"] or "@@opsbot end" in junk
