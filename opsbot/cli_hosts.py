@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opsbot.errors import ConfigError
+from opsbot.importing.ansible import read_ansible
 from opsbot.importing.findings import STDIN, Files, Findings
 from opsbot.importing.plain import read_plain
 from opsbot.importing.settled import Imported, Wanted, settle
@@ -29,7 +30,15 @@ def _ssh_config(path: Path) -> Findings:
     return read_ssh_config(path, Files())
 
 
-_READERS: Mapping[str, Callable[[Path], Findings]] = {"plain": _plain, "ssh-config": _ssh_config}
+def _ansible(path: Path) -> Findings:
+    return read_ansible(path, Files())
+
+
+_READERS: Mapping[str, Callable[[Path], Findings]] = {
+    "ansible": _ansible,
+    "plain": _plain,
+    "ssh-config": _ssh_config,
+}
 
 
 def import_hosts(options: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_trust(commands)
     _add_import(commands)
     _add_check(commands)
+    _add_doctor(commands)
     _add_sudoers(commands)
     _add_audit(commands)
     _add_manifest(commands)
@@ -138,7 +139,7 @@ def _add_import(commands: _Commands) -> None:
         "  opsbot hosts import --from plain hosts.txt --environment staging\n"
     )
     parser = _command(commands, "hosts import", does, "cli_hosts:import_hosts", examples, config=False)
-    sources = ("plain", "ssh-config")
+    sources = ("ansible", "plain", "ssh-config")
     parser.add_argument("--from", dest="source", choices=sources, required=True, help="what FILE is")
     parser.add_argument("file", metavar="FILE", help="the inventory: a file, a folder (ansible), or `-` for stdin")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: stdout)")
@@ -151,6 +152,16 @@ def _add_import(commands: _Commands) -> None:
 def _add_check(commands: _Commands) -> None:
     does = "check the configuration, its secrets, key files and tools; connects to nothing"
     _command(commands, "check", does, "cli_inspect:check", "  opsbot check --config /etc/opsbot/config.yaml\n")
+
+
+def _add_doctor(commands: _Commands) -> None:
+    does = "try every edge for real: Slack, the model, the store and every host; changes nothing"
+    examples = "  opsbot doctor\n  opsbot doctor db-1 web\n  opsbot doctor --only store,hosts --json\n"
+    doctor = _command(commands, "doctor", does, "cli_doctor:doctor", examples)
+    doctor.add_argument("names", nargs="*", metavar="NAME", help="hosts or groups: look at these alone (default: all)")
+    doctor.add_argument("--only", metavar="AREAS", help="of slack,model,store,hosts, with commas (default: all)")
+    doctor.add_argument("--json", action="store_true", help="print JSON, for scripts (docs/doctor.md)")
+    doctor.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for each edge (default: 10)")
 
 
 def _add_sudoers(commands: _Commands) -> None:

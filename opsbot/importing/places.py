@@ -63,6 +63,16 @@ def hops_of_options(arguments: str) -> tuple[Hop, ...] | None:
     return ()
 
 
+def changes_login(arguments: str) -> bool:
+    """Tell whether options of ssh say what an inventory has settings for: another port, user, key, name or file."""
+    words = _words(arguments) or []
+    options = [word[2:] or after for word, after in zip(words, [*words[1:], ""], strict=True) if word.startswith("-o")]
+    named = {option.replace("=", " ").split()[0].lower() for option in options if option.replace("=", " ").split()}
+    return any(re.match(r"-[pliF]", word) for word in words) or bool(
+        named & {"port", "user", "identityfile", "hostname"}
+    )
+
+
 def _handing_through(words: Sequence[str]) -> tuple[Hop, ...] | None:
     user, port, through, places = "", None, False, []
     rest = list(words)
