@@ -6,6 +6,7 @@ from typing import Any
 
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import decided_text
+from opsbot.charting import charts_of
 from opsbot.commands import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Rollout, Table
 from opsbot.executor import FanOut
@@ -30,7 +31,8 @@ def read_report(prepared: Prepared, outcome: FanOut, redactor: Redactor) -> Repo
         return Report(answered or "No answer.", errors=errors)
     table = prepared.tool.table(outcome.results) if prepared.tool.table else _plain_table(outcome.results)
     rows = tuple(tuple(redactor.text(cell) for cell in row) for row in table.rows)
-    return Report(answered, tables=(Table(table.headers, rows, table.title),), errors=errors)
+    charts = charts_of(prepared.tool, outcome.results, redactor)
+    return Report(answered, tables=(Table(table.headers, rows, table.title),), errors=errors, charts=charts)
 
 
 def tools_report(catalogue: Catalogue) -> Report:

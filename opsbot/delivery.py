@@ -1,17 +1,21 @@
 """Messages out, each once: written to the outbox first, recognised by their key after a crash, edited from then on."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import structlog
 
-from opsbot.domain import Actor, Approval, ApprovalState, Card, Content, MessageRef, Order, Place, Step
+from opsbot.domain import Actor, Approval, ApprovalState, Card, Chart, Content, MessageRef, Order, Place, Step, Text
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, LiveText, Store
 
 # An unknown outcome may still be settled, so its card is not.
 _ENDS = frozenset(state for state in ApprovalState if state.final) - {ApprovalState.UNKNOWN}
+
+# Pictures that are not there by then are given up: the figures stand in the answer above.
+_PICTURES_S = 45.0
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +85,26 @@ class Delivery:
             await self._chat.whisper(place, actor, content, reply_to=reply_to)
         except ChatError as error:
             log.warning("whisper.failed", error=str(error))
+
+    async def pictures(
+        self, place: Place, actor: Actor, charts: Sequence[Chart], *, private: bool = False, reply_to: str = ""
+    ) -> None:
+        """Show charts below an answer that went out before; `private`: to the actor alone.
+
+        Not through the outbox: a picture may be lost in a crash, and is never shown twice. What fails is told once.
+        """
+        if not charts:
+            return
+        try:
+            async with asyncio.timeout(_PICTURES_S):
+                await self._chat.pictures(place, charts, to=actor if private else None)
+            return
+        except TimeoutError:
+            why = f"it was not there within {_PICTURES_S:.0f} s."
+        except ChatError as error:
+            why = str(error)
+        log.warning("pictures.failed", why=why)
+        await self.whisper(place, actor, Text(f"No picture: {why}", trusted=True), reply_to=reply_to)
 
     async def recover(self) -> None:
         """At start: bring every message up to date that the last process may have left behind its content.

@@ -8,10 +8,12 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from opsbot.charting import MAX_CHARTS
 from opsbot.delivery import Delivery
 from opsbot.domain import (
     Actor,
     AssistantMessage,
+    Chart,
     Conversation,
     Message,
     Outcome,
@@ -92,9 +94,11 @@ class Dialogue:
                 await view.deliver()
             except asyncio.CancelledError:
                 await self._cancelled(conversation.place, view, task)
+                return
             finally:
                 self._running.pop(conversation.place.key, None)
                 await self.chat.status(conversation.place, "")
+        await view.pictures()
 
     async def _cancelled(
         self, place: Place, view: "TurnView", task: asyncio.Task[tuple[Conversation, Outcome]]
@@ -124,6 +128,7 @@ class TurnView:
         self._first_words_at = 0.0
         self._what = "thinking"
         self._ending: tuple[str, Text] | None = None
+        self._charts: list[Chart] = []
 
     async def text(self, so_far: str) -> None:
         """Show the reply while it is written."""
@@ -157,6 +162,12 @@ class TurnView:
             await self._dialogue.delivery.finish(key, self._place, Text(said), live)
         else:
             await self._dialogue.delivery.send(key, self._place, Text(said))
+
+    async def charts(self, charts: Sequence[Chart]) -> int:
+        """Keep charts for the end of the turn, the first ones of all that come."""
+        shown = charts[: MAX_CHARTS - len(self._charts)]
+        self._charts += shown
+        return len(shown)
 
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """Write the last words to the outbox before the history says they were said."""
@@ -194,6 +205,10 @@ class TurnView:
             await self._dialogue.delivery.finish(key, self._place, content, self._live)
         else:
             await self._dialogue.delivery.send(key, self._place, content, recovering=self._recovering)
+
+    async def pictures(self) -> None:
+        """Show the turn's charts below its words."""
+        await self._dialogue.delivery.pictures(self._place, self._asker, self._charts)
 
 
 def answer_key(conversation: Conversation) -> str:

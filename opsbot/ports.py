@@ -12,6 +12,7 @@ from opsbot.domain import (
     AuditEntry,
     AuditRecord,
     CertificateReport,
+    Chart,
     CheckResult,
     CommandResult,
     Content,
@@ -140,6 +141,14 @@ class Chat(Protocol):
 
     async def live(self, place: Place, *, key: str, asker: Actor) -> LiveText:
         """Begin an answer that appears while it is written."""
+        ...
+
+    async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
+        """Show charts below what was said here; with `to`, only to this person. Called once, never repeated.
+
+        Raises:
+            ChatError: not all of them can be seen; the text says why.
+        """
         ...
 
     async def find(self, place: Place, key: str) -> MessageRef | None:

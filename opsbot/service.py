@@ -18,6 +18,7 @@ from opsbot.domain import (
     Approval,
     ApprovalState,
     AuditEntry,
+    Chart,
     Content,
     InboxItem,
     Incoming,
@@ -282,11 +283,16 @@ class Service:
         await self._reply(event, item, Text("Forgotten. Open requests and the audit stay.", trusted=True))
 
     async def _reply(self, event: IncomingCommand, item: InboxItem, content: Content) -> None:
-        """Answer a slash command privately, a `!command` in its thread."""
-        if event.reply_to or not event.place.thread_id:
+        """Answer a slash command privately, a `!command` in its thread; charts follow the answer they belong to."""
+        charts: tuple[Chart, ...] = ()
+        if isinstance(content, Report):
+            content, charts = replace(content, charts=()), content.charts
+        private = bool(event.reply_to) or not event.place.thread_id
+        if private:
             await self._tell(event, content)
         else:
             await self._parts.delivery.send(f"command:{item.id}", event.place, content)
+        await self._parts.delivery.pictures(event.place, event.actor, charts, private=private, reply_to=event.reply_to)
 
     # --- life --------------------------------------------------------------------------------------------------------
 

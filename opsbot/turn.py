@@ -10,12 +10,14 @@ import structlog
 
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import result_for_model
+from opsbot.charting import charts_of
 from opsbot.discovery import DESCRIBE_TOOLS
 from opsbot.domain import (
     Actor,
     Answered,
     Approval,
     AssistantMessage,
+    Chart,
     Conversation,
     GaveUp,
     Message,
@@ -65,6 +67,10 @@ class Watcher(Protocol):
 
     async def proposing(self, call: ToolCall) -> None:
         """A card for this call is about to be posted; what was said so far belongs before it."""
+        ...
+
+    async def charts(self, charts: Sequence[Chart]) -> int:
+        """Charts of what a tool found, to be shown below the answer; return how many of them will be."""
         ...
 
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
@@ -202,7 +208,9 @@ class TurnLoop:
             case Verdict.ALLOW:
                 await watcher.working(_describe(prepared))
                 fan_out = await self.executor.read(prepared)
-                text = _capped(fan_out.as_json())
+                charts = charts_of(prepared.tool, fan_out.results, self.redactor)
+                shown = charts[: await watcher.charts(charts)] if charts else ()
+                text = _capped(_announcing(shown, fan_out.as_json()))
                 return self._redacted(ToolResult(call.call_id, text, failed=not fan_out.results))
 
     def _described(self, call: ToolCall) -> str:
@@ -367,6 +375,15 @@ def _capped(text: str) -> str:
     kept = MAX_RESULT_CHARS * 3 // 4, MAX_RESULT_CHARS // 4
     missing = len(text) - sum(kept)
     return f"{text[: kept[0]]} …[{missing} characters left out]… {text[-kept[1] :]}"
+
+
+def _announcing(charts: Sequence[Chart], text: str) -> str:
+    """Tell the model, before the figures, which charts people are shown of them, so that it draws none in letters."""
+    if not charts:
+        return text
+    said = f"Shown to the person as pictures below your answer: {'; '.join(chart.title for chart in charts)}."
+    head = f'{{"pictures": {json.dumps(said, ensure_ascii=False)}, '
+    return head + (text[1:] if text.startswith('{"') else f'"result": {text}}}')
 
 
 def _describe(prepared: Prepared) -> str:

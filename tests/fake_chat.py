@@ -1,10 +1,10 @@
 """In-memory Chat and Directory: what was posted, edited and whispered, readable as a transcript."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from opsbot.domain import Actor, Card, Content, MessageRef, Place, Report, Text
+from opsbot.domain import Actor, Card, Chart, Content, MessageRef, Place, Report, Text
 from opsbot.errors import ChatError, MessageGone
 
 
@@ -61,6 +61,16 @@ def _card_lines(card: Card) -> list[str]:
     return said + [f"  {outcome.host}: {outcome.result}: {outcome.summary}" for outcome in approval.outcomes]
 
 
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """Charts shown at once; `below` is the newest message or whisper at that time, `to` None for everybody."""
+
+    place: Place
+    charts: tuple[Chart, ...]
+    to: Actor | None
+    below: Content | None
+
+
 class FakeLiveText:
     """ports.LiveText in memory: every draft is kept in the chat's `drafts`."""
 
@@ -84,6 +94,8 @@ class FakeChat:
     whispers: list[Whispered] = field(default_factory=list)
     statuses: list[tuple[Place, str]] = field(default_factory=list)
     drafts: list[tuple[Place, str]] = field(default_factory=list)
+    pictured: list[Pictured] = field(default_factory=list)
+    picture_failures: list[ChatError] = field(default_factory=list)
     failures: list[ChatError] = field(default_factory=list)
     _ids: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -110,6 +122,12 @@ class FakeChat:
 
     async def live(self, place: Place, *, key: str, asker: Actor) -> FakeLiveText:
         return FakeLiveText(self, place, key)
+
+    async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
+        if self.picture_failures:
+            raise self.picture_failures.pop(0)
+        newest = self.whispers[-1:] if to else self.messages[-1:]
+        self.pictured.append(Pictured(place, tuple(charts), to, newest[0].content if newest else None))
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         return next((m.ref for m in self.messages if m.key == key and m.place.channel_id == place.channel_id), None)

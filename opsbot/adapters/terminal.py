@@ -1,7 +1,7 @@
 """Chat in a terminal: messages as text, tables and panels; decisions asked at the keyboard."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 from rich.console import Console, Group, RenderableType
@@ -11,11 +11,13 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text as Words
 
+from opsbot.adapters.sparklines import sparklines
 from opsbot.domain import (
     Actor,
     Approval,
     ApprovalState,
     Card,
+    Chart,
     Content,
     HostOutcome,
     MessageRef,
@@ -78,6 +80,11 @@ class TerminalChat:
     async def live(self, place: Place, *, key: str, asker: Actor) -> "TerminalText":
         """Begin an answer that appears while it is written."""
         return TerminalText(self, self._console, place, key)
+
+    async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
+        """Print the charts as lines of blocks, as wide as the terminal."""
+        for chart in charts:
+            self._console.print(sparklines(chart, self._console))
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Return the message printed with this key since the start, if any."""

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -14,6 +14,7 @@ from opsbot.domain import (
     Approval,
     ApprovalState,
     Card,
+    Chart,
     Content,
     HostOutcome,
     Impact,
@@ -21,6 +22,7 @@ from opsbot.domain import (
     Report,
     Result,
     Review,
+    Series,
     Step,
     Table,
     Text,
@@ -217,3 +219,63 @@ async def test_lines_end_with_the_input_or_by_leaving() -> None:
 
 async def test_nobody_is_in_a_group_at_a_terminal() -> None:
     assert await TerminalDirectory().groups_of(ALICE) == frozenset()
+
+
+# --- charts ----------------------------------------------------------------------------------------------------------
+
+
+def measured(name: str, *values: float | None, step_s: int = 60) -> Series:
+    points = [(AT + timedelta(seconds=step_s * n), value) for n, value in enumerate(values) if value is not None]
+    return Series(name, tuple(points))
+
+
+async def drawn(chart: Chart, *, width: int = 80, encoding: str = "utf-8") -> list[str]:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    await TerminalChat(Console(file=file, width=width)).pictures(PLACE, [chart])
+    return [line.rstrip() for line in raw.getvalue().decode(encoding).splitlines()]
+
+
+async def test_a_chart_is_a_line_of_blocks_with_its_last_figure() -> None:
+    rising = measured("h1", *(n * 12.5 for n in range(9)))
+    assert await drawn(Chart("h1: memory used", "percent", (rising,), threshold=90.0)) == [
+        "h1: memory used",
+        "h1  ▁▂▃▄▅▆▇██  100%  0% to 100%",
+        "2026-11-22 10:30 to 10:38 UTC, threshold 90%",
+    ]
+
+
+async def test_where_nothing_was_measured_the_line_is_blank() -> None:
+    gap = measured("h1", 50, 50, 50, 50, None, None, None, 50, 50, 50)
+    assert (await drawn(Chart("t", "percent", (gap,))))[1] == "h1  ▅▅▅▅   ▅▅▅  50%  50% to 50%"
+
+
+async def test_many_points_keep_their_peaks_within_the_width() -> None:
+    spike = measured("h1", *(99.0 if n == 700 else 1.0 for n in range(1440)))
+    lines = await drawn(Chart("t", "percent", (spike,)), width=40)
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[1].count("█") == 1
+
+
+async def test_lines_share_one_scale_and_any_unit() -> None:
+    chart = Chart("t", "bytes", (measured("a", *[1024.0**3] * 9), measured("longer", *[3 * 1024.0**3] * 9)))
+    assert (await drawn(chart))[1:3] == [
+        "a       ▁▁▁▁▁▁▁▁▁  1.0 GiB  1.0 GiB to 1.0 GiB",
+        "longer  █████████  3.0 GiB  3.0 GiB to 3.0 GiB",
+    ]
+
+
+async def test_a_terminal_without_blocks_gets_letters() -> None:
+    chart = Chart("t", "percent", (measured("h1", *(n * 12.5 for n in range(9))),))
+    assert (await drawn(chart, encoding="ascii"))[1] == "h1  _.-=+*#@@  100%  0% to 100%"
+
+
+@pytest.mark.parametrize("width", [1, 10, 40, 300])
+async def test_hostile_words_and_narrow_terminals_break_no_chart(width: int) -> None:
+    chart = Chart(HOSTILE, "", (measured(HOSTILE + "x" * 99, 1.0, -1e18), measured("b", 0.0), Series("c", ())))
+    text = "\n".join(await drawn(chart, width=width))
+    assert not [c for c in text if not (c.isprintable() or c == "\n")]
+
+
+async def test_a_chart_without_figures_says_so() -> None:
+    assert await drawn(Chart("t", "percent", (Series("a", ()),))) == ["t", "no figures yet"]

@@ -7,17 +7,20 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from opsbot.adapters.charts import ChartPress
 from opsbot.adapters.slack import blocks
 from opsbot.adapters.slack.live import EditLive, StreamLive
 from opsbot.adapters.slack.mrkdwn import escape
 from opsbot.adapters.slack.outbound import Job, Outbound, Urgency
+from opsbot.adapters.slack.pictures import Pictures, Uploaded, remedy
 from opsbot.adapters.slack.pieces import Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.status import Statuses
 from opsbot.adapters.slack.web import MARK, Answer, Refused, Unsettled, Web, mark
-from opsbot.domain import Actor, Card, Content, MessageRef, Place
-from opsbot.errors import MessageGone
+from opsbot.domain import Actor, Card, Chart, Content, MessageRef, Place
+from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import LiveText
+from opsbot.readable import plain_line
 
 _log = structlog.get_logger()
 
@@ -35,13 +38,23 @@ _RESPONSE_URL_TIMEOUT = aiohttp.ClientTimeout(total=10)
 class SlackChat:
     """Posts, edits, whispers and statuses in one workspace. One instance owns the outbound queue."""
 
-    def __init__(self, web: Web, session: aiohttp.ClientSession, *, api_url: str, bot_user_id: str) -> None:
+    def __init__(
+        self,
+        web: Web,
+        session: aiohttp.ClientSession,
+        *,
+        api_url: str,
+        bot_user_id: str,
+        press: ChartPress | None = None,
+    ) -> None:
         self._web = web
         self._session = session
         self._api_host = urlsplit(api_url).hostname or ""
         self._bot_user_id = bot_user_id
         self._outbound = Outbound(web.clock)
         self._statuses = Statuses(web)
+        self._press = press or ChartPress()
+        self._pictures = Pictures(web, session, self._press, self._is_slacks)
 
     # --- the port ----------------------------------------------------------------------------------------------------
 
@@ -80,6 +93,18 @@ class SlackChat:
             return StreamLive(edits, self._web, asker)
         return edits
 
+    async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
+        """Show charts as one message below the answer; for one person alone, in their direct messages."""
+        uploaded, why = await self._pictures.upload(charts)
+        try:
+            if uploaded:
+                where = await self._privately(place, to, charts) if to else place
+                await self._submit_pictures(where, uploaded)
+        except Refused as error:
+            raise ChatError(remedy(error)) from error
+        if why:
+            raise ChatError(why)
+
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Look through the thread, or the channel's newest messages, for our message with this key."""
         method = "conversations.replies" if place.thread_id else "conversations.history"
@@ -113,6 +138,7 @@ class SlackChat:
         """Stop all tasks; what still waits is dropped."""
         await self._statuses.close()
         await self._outbound.close()
+        self._press.close()
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -164,6 +190,25 @@ class SlackChat:
                 raise
             plain = escape(split(payload.plain, _PLAIN_MAX)[0])
             await self._web.again("chat.postEphemeral", where | {"text": plain})
+
+    async def _submit_pictures(self, place: Place, uploaded: Sequence[Uploaded]) -> None:
+        async def send() -> None:
+            if not job.done.cancelled():  # else people were told by now that there is no picture
+                await self._pictures.show(place, uploaded)
+
+        job = _job(place, Urgency.MESSAGE, send)
+        await self._outbound.submit(place.channel_id, job)
+
+    async def _privately(self, place: Place, actor: Actor, charts: Sequence[Chart]) -> Place:
+        """Begin a thread with one person, and say where it is: files cannot be whispered in a channel."""
+        if place.direct:
+            return place
+        titles = escape(", ".join(plain_line(chart.title, limit=80) for chart in charts))
+        opening = {**_INERT, "channel": actor.user_id, "text": f"You asked in <#{place.channel_id}>: {titles}"}
+        answer = await self._pictures.once("chat.postMessage", opening)
+        note = Payload("The chart is in our direct messages.", (), "")
+        await self._whisper_ephemeral(place, actor, note)
+        return Place(place.team_id, str(answer["channel"]), str(answer["ts"]), direct=True)
 
     def _is_slacks(self, url: str) -> bool:
         """Whether a handle points where we talk to anyway: it came with an event, and must not lead elsewhere."""
