@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
@@ -27,3 +28,17 @@ def upgrade(connection: Connection) -> None:
             f"The database cannot be brought to this version ({error}). It was most likely written by a newer opsbot: "
             "install that one again, or restore the backup made before the update."
         ) from error
+
+
+def newest_revision() -> str | None:
+    """Return the revision that `upgrade` leads to."""
+    return _scripts().get_current_head()
+
+
+def revisions() -> frozenset[str]:
+    """Return every revision this version knows."""
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))

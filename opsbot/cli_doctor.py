@@ -1,0 +1,203 @@
+"""`opsbot doctor`: tries every edge the bot depends on, and says what does not work and what to do about it."""
+
+import argparse
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from opsbot import logs
+from opsbot.adapters.doctor_edges import Edge, Trials
+from opsbot.adapters.doctor_hosts import HostDoctor
+from opsbot.adapters.doctor_store import StoreDoctor
+from opsbot.adapters.doctor_terminal import console_for_findings, show
+from opsbot.adapters.local import LocalShell
+from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.ssh import ParamikoShell
+from opsbot.audit import load_or_create_key, parse_key
+from opsbot.cli_config import config_path
+from opsbot.config import Config, Secrets, load
+from opsbot.diagnosis import Area, Finding, Subject, as_json, exit_code, in_order
+from opsbot.domain import Host
+from opsbot.errors import ConfigError, UnknownHost
+from opsbot.readable import plain_line
+from opsbot.redact import Redactor
+from opsbot.toolbox import tools_of
+
+AREAS: Final = ("slack", "model", "store", "hosts")
+_INTERRUPTED = 130
+_MAX_TEXT = 2000
+_UNASKED = "NOPASSWD: "
+# Connections are not closed for longer than this: the process ends anyway.
+_CLOSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be tried, and what could be said without trying."""
+
+    edges: tuple[Edge, ...] = ()
+    known: tuple[Finding, ...] = ()
+    redactor: Redactor = field(default_factory=Redactor)
+    close: Callable[[], None] = lambda: None
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Try everything; 0: all well or warnings only, 1: something failed, 2: the configuration is wrong."""
+    _check_options(options)
+    plan = _planned(options)
+    logs.configure("auto", "error", plan.redactor)
+    trials = Trials(plan.edges)
+    complete = True
+    try:
+        with _progress(len(plan.edges)) as advance:
+            for edge in trials.run():
+                advance(edge)
+    except KeyboardInterrupt:
+        complete = False
+    findings = in_order(_presentable([*plan.known, *trials.findings], plan.redactor))
+    _print(findings, complete=complete, as_document=options.json)
+    closing = threading.Thread(target=plan.close, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_S)
+    return exit_code(findings) if complete else _INTERRUPTED
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    unknown = [area for area in _areas(options) if area not in AREAS]
+    if unknown:
+        raise ConfigError(f"--only {unknown[0][:40]!a}: choose from {', '.join(AREAS)}, with commas in between.")
+    if not 1 <= options.timeout <= 600:
+        raise ConfigError(f"--timeout {options.timeout:g}: give 1 to 600 seconds.")
+
+
+def _areas(options: argparse.Namespace) -> tuple[str, ...]:
+    """Named hosts alone are about hosts; else everything, unless --only says otherwise."""
+    if options.only:
+        return tuple(word.strip() for word in options.only.split(","))
+    return ("hosts",) if options.names else AREAS
+
+
+def _print(findings: Sequence[Finding], *, complete: bool, as_document: bool) -> None:
+    if as_document:
+        sys.stdout.write(json.dumps(as_json(findings, complete=complete), indent=2, ensure_ascii=False) + "\n")
+    else:
+        show(console_for_findings(), findings, complete=complete)
+
+
+def _presentable(findings: Iterable[Finding], redactor: Redactor) -> Iterator[Finding]:
+    """Take secrets and control characters out of everything, whoever said it."""
+    for finding in findings:
+        texts = (_redacted(text, redactor) for text in (finding.subject, finding.check, finding.said, finding.remedy))
+        subject, check, said, remedy = (plain_line(text, limit=_MAX_TEXT) for text in texts)
+        yield replace(finding, subject=subject, check=check, said=said, remedy=remedy)
+
+
+def _redacted(text: str, redactor: Redactor) -> str:
+    """Redact around sudo's own word, after which the redactor would expect a password."""
+    return _UNASKED.join(map(redactor.text, text.split(_UNASKED)))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Edge], None]]:
+    """Show on stderr how far it is, if a person sees it."""
+    console = Console(stderr=True)
+    if not console.is_terminal or total == 0:
+        yield lambda edge: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("trying every edge", total=total)
+        yield lambda edge: progress.update(task, advance=1, description=plain_line(edge.subject.name, limit=30))
+
+
+# --- what is tried ---------------------------------------------------------------------------------------------------
+
+
+def _planned(options: argparse.Namespace) -> _Plan:
+    path = config_path(options)
+    subject = Subject(Area.CONFIGURATION, str(path))
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return _Plan(known=_faults(subject, "file", error))
+    areas = _areas(options)
+    hosts = _hosts(config, options.names) if "hosts" in areas else ()
+    known = [subject.ok("file", f"{len(config.inventory().hosts)} hosts in {len(config.inventory().groups)} groups")]
+    known += _tools(subject, config)
+    secrets, missing = _secrets(subject, config, areas)
+    known += missing
+    edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
+    if missing:
+        known += _untried(areas)
+    shell = ParamikoShell(find=config.inventory().hosts.get)
+    machines = HostMachines(shell, LocalShell())
+    edges += _host_edges(HostDoctor(machines, shell), hosts, options.timeout)
+    if "hosts" in areas and not hosts:
+        known.append(Subject(Area.HOSTS, "inventory").skipped("all checks", "no hosts are configured"))
+    return _Plan(tuple(edges), tuple(known), Redactor(secrets.values()), machines.close)
+
+
+def _hosts(config: Config, names: Sequence[str]) -> tuple[Host, ...]:
+    inventory = config.inventory()
+    try:
+        return inventory.resolve(names) if names else tuple(inventory.hosts.values())
+    except UnknownHost as error:
+        raise ConfigError(str(error)) from error
+
+
+def _faults(subject: Subject, check: str, error: ConfigError) -> tuple[Finding, ...]:
+    return tuple(subject.fail(check, fault, "`opsbot check` lists every fault; correct it.") for fault in error.faults)
+
+
+def _tools(subject: Subject, config: Config) -> tuple[Finding, ...]:
+    try:
+        return (subject.ok("tools", f"{len(tools_of(config).tools)} load"),)
+    except ConfigError as error:
+        return _faults(subject, "tools", error)
+
+
+def _secrets(subject: Subject, config: Config, areas: Sequence[str]) -> tuple[Secrets, tuple[Finding, ...]]:
+    """Fetch what the areas need: a look at hosts alone needs none."""
+    if not set(areas) - {"hosts"}:
+        return Secrets(), ()
+    try:
+        secrets = config.secrets(slack="slack" in areas)
+    except ConfigError as error:
+        return Secrets(), _faults(subject, "secrets", error)
+    for name in config.secret_variables():
+        os.environ.pop(name, None)  # commands on this machine must not find them there
+    return secrets, ()
+
+
+def _untried(areas: Sequence[str]) -> list[Finding]:
+    said = "secrets are missing, see configuration"
+    return [Subject(Area(area), area).skipped("all checks", said) for area in areas if area != "hosts"]
+
+
+def _host_edges(hosts_doctor: HostDoctor, hosts: Sequence[Host], timeout_s: float) -> Iterator[Edge]:
+    def edge(host: Host) -> Edge:
+        attempt = lambda within_s: hosts_doctor.check(host, timeout_s=within_s)  # noqa: E731 one host each
+        return Edge(Subject(Area.HOSTS, host.name), attempt, timeout_s)
+
+    yield from map(edge, hosts)
+
+
+def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeout_s: float) -> Iterator[Edge]:
+    if "store" in areas:
+        store = StoreDoctor(config.store_url(secrets), lambda: _audit_key(config, secrets))
+        yield Edge(store.subject, store.check, timeout_s)
+
+
+def _audit_key(config: Config, secrets: Secrets) -> bytes:
+    path = config.audit_key_file()
+    if path is not None:
+        return load_or_create_key(path, has_records=True)  # with records it is never made
+    return parse_key(secrets.audit_key.reveal() if secrets.audit_key else "", "store.audit_key")
