@@ -86,6 +86,10 @@ def _group_faults(settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:
             if group == EVERY_HOST or not NAME_PATTERN.fullmatch(group):
                 there: Place = ("hosts", name, "groups", index)
                 yield there, f"{dotted(there)}: {group[:60]!a} cannot be a group's name; {_NAME_RULE}, and not `all`."
+        for index, tag in enumerate(host.tags):
+            if not NAME_PATTERN.fullmatch(tag):
+                there = ("hosts", name, "tags", index)
+                yield there, f"{dotted(there)}: {tag[:60]!a} cannot be a tag; {_NAME_RULE}."
 
 
 def _all_groups(settings: Settings) -> Mapping[str, None]:
