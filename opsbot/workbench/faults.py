@@ -23,6 +23,8 @@ KINDS = frozenset(
         # interactions
         "expired_trigger",
         "response_url_error",
+        # uploads
+        "upload_error",
     }
 )
 

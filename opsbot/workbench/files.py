@@ -19,6 +19,10 @@ class File:
     mimetype: str = "application/octet-stream"
     title: str = ""
     content: bytes = b""
+    # What getUploadURLExternal was told, and whether the bytes came; a file of a person has neither.
+    announced_bytes: int = 0
+    is_uploaded: bool = False
+    alt_txt: str = ""
     is_complete: bool = False
     channels: list[str] = field(default_factory=list)
 
@@ -31,6 +35,7 @@ class File:
             "timestamp": self.created_at,
             "name": self.name,
             "title": self.title or self.name,
+            "alt_txt": self.alt_txt,
             "mimetype": self.mimetype,
             "filetype": filetype,
             "pretty_type": filetype.upper(),

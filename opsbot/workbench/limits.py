@@ -21,6 +21,9 @@ class Limits:
     session_life_s: float = 3600.0
     text_max: int = 40_000
     markdown_max: int = 12_000
+    # docs.slack.dev, files.getUploadURLExternal, 2026-11; the largest file is Slack's general 1 GB.
+    alt_text_max: int = 1000
+    file_max_bytes: int = 1_000_000_000
     view_max_bytes: int = 250_000
     view_stack_max: int = 3
     log_entries: int = 5_000

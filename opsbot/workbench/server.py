@@ -199,18 +199,21 @@ class Doors:
         return web.json_response({"ok": False, "error": outcome, **answer}, status=status)
 
     async def upload(self, request: web.Request) -> web.Response:
-        """Take the bytes of an upload, raw or as multipart."""
+        """Take the announced bytes of an upload, once, raw or as multipart."""
+        fault = self._workspace.faults.take("upload_error")
+        if fault is not None:
+            return web.Response(status=int(fault.options.get("status", 500)), text="injected error")
         try:
             file = self._workspace.files.get(request.match_info["id"])
         except SlackError:
             return web.Response(status=404, text="unknown upload")
-        if request.content_type == "multipart/form-data":
-            form = await request.post()
-            parts = [part.file.read() for part in form.values() if isinstance(part, web.FileField)]
-            file.content = b"".join(parts)
-        else:
-            file.content = await request.read()
-        return web.Response(text=f"OK - {len(file.content)}")
+        if file.is_uploaded or not file.announced_bytes:
+            return web.Response(status=410, text="this upload is over")
+        content = await _uploaded_bytes(request)
+        if len(content) != file.announced_bytes:
+            return web.Response(status=400, text=f"{file.announced_bytes} bytes were announced, not {len(content)}")
+        file.content, file.is_uploaded = content, True
+        return web.Response(text=f"OK - {len(content)}")
 
     async def download(self, request: web.Request) -> web.Response:
         """Give the bytes of a file to the app, with its token, or to the page, which shares our origin."""
@@ -225,6 +228,13 @@ class Doors:
         disposition = "attachment" if not file.mimetype.startswith("image/") else "inline"
         headers = {"Content-Disposition": disposition, "Content-Security-Policy": "default-src 'none'; sandbox"}
         return web.Response(body=file.content, content_type=file.mimetype.split(";")[0], headers=headers)
+
+
+async def _uploaded_bytes(request: web.Request) -> bytes:
+    if request.content_type != "multipart/form-data":
+        return await request.read()
+    form = await request.post()
+    return b"".join(part.file.read() for part in form.values() if isinstance(part, web.FileField))
 
 
 async def _page(request: web.Request) -> web.StreamResponse:

@@ -234,6 +234,7 @@ def test_manifest_asks_for_what_the_events_need_and_no_more() -> None:
         "chat:write",  # chat.*, assistant.threads.setStatus
         "assistant:write",  # agent_view, agents.sessions.setStatus
         "commands",  # /ops
+        "files:write",  # files.getUploadURLExternal, files.completeUploadExternal
         "usergroups:read",  # usergroups.users.list, subteam_members_changed
     }
     assert set(MANIFEST["oauth_config"]["scopes"]["bot"]) == needed

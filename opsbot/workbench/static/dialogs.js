@@ -26,6 +26,25 @@ export function askConfirmation(confirm, names) {
   });
 }
 
+/** A button around an image that shows it as large as the window allows. */
+export function enlargeable(image, name) {
+  const button = el("button", { type: "button", class: "enlarge", "aria-label": `Enlarge ${name}` }, image);
+  button.addEventListener("click", () => {
+    const close = el("button", { type: "button", class: "button", text: "Close" });
+    const dialog = el("dialog", { class: "dialog dialog-image", "aria-label": name }, image.cloneNode(), el("div", { class: "dialog-actions" }, close));
+    const end = () => {
+      dialog.close();
+      dialog.remove();
+    };
+    close.addEventListener("click", end);
+    dialog.addEventListener("cancel", end);
+    dialog.addEventListener("click", (event) => event.target === dialog && end());
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+  return button;
+}
+
 const TOAST_MS = 9000;
 
 /** Show a passing note. `kind`: info, warning or error. */

@@ -3,6 +3,7 @@
 import { stateOf } from "./acting.js";
 import { renderBlocks } from "./blocks.js";
 import { call } from "./connection.js";
+import { enlargeable } from "./dialogs.js";
 import { append, download, el, ownAddress, picture } from "./dom.js";
 import { emoji, QUICK_REACTIONS } from "./emoji.js";
 import { icon } from "./icons.js";
@@ -229,7 +230,7 @@ function files(message) {
     const address = file.page_url ?? file.url_private ?? file.permalink ?? "";
     const name = file.title || file.name || file.id;
     if (String(file.mimetype ?? "").startsWith("image/") && ownAddress(address)) {
-      return el("figure", { class: "file-image" }, picture(address, name, "wide-image"), el("figcaption", { text: name }));
+      return el("figure", { class: "file-image" }, enlargeable(picture(address, file.alt_txt || name, "wide-image"), name), el("figcaption", { text: name }));
     }
     return el("div", { class: "file-card" }, icon("file", 18), download(address, name, name), el("span", { class: "quiet", text: size(file.size) }));
   }));
