@@ -76,11 +76,16 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _report(imported: Imported) -> None:
     console = Console(stderr=True)
     found = rows(imported.remarks)
     console.print(
-        f"{len(imported.hosts)} hosts, {len(imported.groups)} groups, {imported.left_out} hosts left out.",
+        f"{_count(len(imported.hosts), 'host')}, {_count(len(imported.groups), 'group')}, "
+        f"{_count(imported.left_out, 'host')} left out.",
         highlight=False,
     )
     if not found:

@@ -29,11 +29,10 @@ def rows(remarks: Sequence[Remark]) -> list[tuple[str, str, str]]:
     together: dict[tuple[Kind, str], list[Remark]] = {}
     for remark in sorted(remarks, key=lambda each: order.index(each.kind)):
         together.setdefault((remark.kind, remark.why), []).append(remark)
-    return [(_named(alike), plain_line(alike[0].where, limit=200), _of(alike[0])) for alike in together.values()]
-
-
-def _of(remark: Remark) -> str:
-    return plain_line(f"{remark.kind} {remark.why}" if remark.kind is not Kind.SETTING else remark.why, limit=300)
+    return [
+        (_named(alike), plain_line(alike[0].where, limit=200), plain_line(why, limit=300))
+        for (_, why), alike in together.items()
+    ]
 
 
 def _named(alike: Sequence[Remark]) -> str:

@@ -201,7 +201,7 @@ def test_too_many_hosts_are_refused_at_the_line():
 def test_alike_reasons_are_one_row():
     findings = read_plain("".join(f"n{i} x y\n" for i in range(500)), "list")
     assert rows(findings.remarks) == [
-        ("n0, n1, n2 and 497 more", "list:1", "host has more than a name and an address in its line")
+        ("n0, n1, n2 and 497 more", "list:1", "has more than a name and an address in its line")
     ]
 
 
@@ -218,12 +218,12 @@ def test_the_command_writes_to_stdout_and_sums_up_on_stderr(tmp_path, monkeypatc
         "# For `inventory: [THIS FILE]` in config.yaml with `host_keys: FILE`, and run `opsbot hosts trust all`.\n"
         "# Hosts without key here need it under `defaults` in config.yaml.\n"
         "# Left out:\n"
-        "#   beta (hosts.txt:2): host has more than a name and an address in its line\n"
+        "#   beta (hosts.txt:2): has more than a name and an address in its line\n"
         "defaults: {connection: ssh, port: 22, jump: null, user: bot, environment: test}\n"
         "hosts:\n"
         '  alpha: {address: "192.0.2.1"}\n'
     )
-    assert "1 hosts, 0 groups, 1 hosts left out." in shown.err
+    assert "1 host, 0 groups, 1 host left out." in shown.err
     assert "hosts.txt:2" in shown.err
 
 
