@@ -20,10 +20,14 @@ from opsbot.adapters.doctor_store import StoreDoctor
 from opsbot.adapters.doctor_terminal import console_for_findings, show
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.openai_endpoint import ModelSettings
+from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.audit import load_or_create_key, parse_key
 from opsbot.cli_config import config_path
 from opsbot.config import Config, Secrets, load
+from opsbot.config_model import Slack
+from opsbot.config_secrets import Secret
 from opsbot.diagnosis import Area, Finding, Subject, as_json, exit_code, in_order
 from opsbot.domain import Host
 from opsbot.errors import ConfigError, UnknownHost
@@ -133,15 +137,11 @@ def _planned(options: argparse.Namespace) -> _Plan:
     known = [subject.ok("file", f"{len(config.inventory().hosts)} hosts in {len(config.inventory().groups)} groups")]
     known += _tools(subject, config)
     secrets, missing = _secrets(subject, config, areas)
-    known += missing
+    known += [*missing, *(_untried(areas) if missing else _absent(config, areas))]
     edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
-    if missing:
-        known += _untried(areas)
     shell = ParamikoShell(find=config.inventory().hosts.get)
     machines = HostMachines(shell, LocalShell())
     edges += _host_edges(HostDoctor(machines, shell), hosts, options.timeout)
-    if "hosts" in areas and not hosts:
-        known.append(Subject(Area.HOSTS, "inventory").skipped("all checks", "no hosts are configured"))
     return _Plan(tuple(edges), tuple(known), Redactor(secrets.values()), machines.close)
 
 
@@ -191,9 +191,64 @@ def _host_edges(hosts_doctor: HostDoctor, hosts: Sequence[Host], timeout_s: floa
 
 
 def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeout_s: float) -> Iterator[Edge]:
+    if "slack" in areas and config.slack is not None:
+        yield _slack_edge(config, config.slack, secrets, timeout_s)
+    if "model" in areas and not config.model.keyless:
+        # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
+        from opsbot.adapters.doctor_model import ModelDoctor  # noqa: PLC0415
+
+        model = ModelDoctor(_model_settings(config, secrets))
+        yield Edge(model.subject, model.check, timeout_s)
     if "store" in areas:
         store = StoreDoctor(config.store_url(secrets), lambda: _audit_key(config, secrets))
         yield Edge(store.subject, store.check, timeout_s)
+
+
+def _absent(config: Config, areas: Sequence[str]) -> Iterator[Finding]:
+    """Say what is not tried because it is not configured."""
+    if "slack" in areas and config.slack is None:
+        yield Subject(Area.SLACK, "slack").skipped("all checks", "no `slack:` section: terminal only")
+    if "model" in areas and config.model.keyless:
+        said = "no model is configured (keyless): commands and plain questions are answered without one"
+        yield Subject(Area.MODEL, "no model").skipped("all checks", said)
+    if "hosts" in areas and not config.inventory().hosts:
+        yield Subject(Area.HOSTS, "inventory").skipped("all checks", "no hosts are configured")
+
+
+def _slack_edge(config: Config, slack: Slack, secrets: Secrets, timeout_s: float) -> Edge:
+    # Deferred, as the model's: a look at hosts needs no Slack library.
+    from opsbot.adapters.doctor_slack import SlackDoctor  # noqa: PLC0415
+
+    settings = SlackSettings(
+        bot_token=_revealed(secrets.slack_bot_token),
+        app_token=_revealed(secrets.slack_app_token),
+        signing_secret=_revealed(secrets.slack_signing_secret),
+        mode=slack.mode,
+        api_url=slack.api_url,
+        http_host=slack.http.host,
+        http_port=slack.http.port,
+        group_ids=config.rules().group_ids,
+    )
+    slack_doctor = SlackDoctor(settings, os.environ)
+    return Edge(slack_doctor.subject, slack_doctor.check, timeout_s)
+
+
+def _model_settings(config: Config, secrets: Secrets) -> ModelSettings:
+    settings = config.model
+    return ModelSettings(
+        model=settings.name,
+        base_url=settings.base_url or "",
+        api_key=_revealed(secrets.model_api_key),
+        api=settings.api,
+        max_output_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        reasoning_effort=settings.reasoning_effort,
+        salvage=settings.salvage,
+    )
+
+
+def _revealed(secret: Secret | None) -> str:
+    return secret.reveal() if secret is not None else ""
 
 
 def _audit_key(config: Config, secrets: Secrets) -> bytes:

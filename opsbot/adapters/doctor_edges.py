@@ -1,14 +1,19 @@
 """Tries many edges side by side, each within its own deadline: one that hangs delays nobody, and is named."""
 
+import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from opsbot.diagnosis import Finding, Subject
 from opsbot.errors import OpsbotError
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 # A check ends itself at its deadline; one that does not is left behind after this much more.
 GRACE_S = 0.5
@@ -110,3 +115,26 @@ class Trials:
 
 def _overdue_at(trial: _Trial) -> float:
     return trial.started + trial.edge.timeout_s + GRACE_S
+
+
+def run_async(work: Coroutine[object, object, T]) -> T:
+    """Run to the end in this thread. A name that never resolves keeps neither the thread nor the process waiting."""
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(_Abandonable())
+        return runner.run(work)
+
+
+class _Abandonable(ThreadPoolExecutor):
+    """A thread of its own for each call, never waited for: the system's resolver has no time-out."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 it is handed on to whoever waits
+                future.set_exception(error)
+
+        threading.Thread(target=call, name="opsbot-doctor-lookup", daemon=True).start()
+        return future
