@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
@@ -37,8 +38,9 @@ _SHADES = 96
 
 def draw(job: dict[str, Any]) -> bytes:
     """Return the PNG of a job as `charts.job_of` makes it."""
-    mpl.rcParams.update({"text.parse_math": False, "axes.formatter.use_mathtext": False, "font.size": 12})
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, facecolor="white", layout="constrained")
+    mpl.rcParams.update({"text.parse_math": False, "axes.formatter.use_mathtext": False, "font.size": 15})
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, facecolor="white", layout=layout)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     series = job["series"]
@@ -77,7 +79,7 @@ def _line(axes: Axes, points: Sequence[Sequence[float]], index: int) -> None:
         times = [_number(at) for at, _ in piece]
         values = [value for _, value in piece]
         axes.plot(
-            times, values, color=colour, linestyle=style, linewidth=2, marker="o" if marked else None, markersize=4
+            times, values, color=colour, linestyle=style, linewidth=2.5, marker="o" if marked else None, markersize=5
         )
 
 
@@ -86,7 +88,7 @@ def _threshold(axes: Axes, job: dict[str, Any]) -> None:
     where = (0.0, job["threshold"])
     axes.annotate(
         job["threshold_text"], where, xytext=(4, 3), xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points", color=_ALARM, fontsize=11,
+        textcoords="offset points", color=_ALARM, fontsize=14,
     )  # fmt: skip
 
 
@@ -120,13 +122,13 @@ def _value_axis(axes: Axes, job: dict[str, Any]) -> None:
 
 
 def _words(axes: Axes, job: dict[str, Any]) -> None:
-    axes.set_title(job["title"], loc="left", color=_INK, fontsize=14, fontweight="bold", pad=12)
+    axes.set_title(job["title"], loc="left", color=_INK, fontsize=18, fontweight="bold", pad=14)
     series = job["series"]
     if len(series) > 1:
         # A label that begins with an underscore would be left out.
         labels = [f" {line['name']}  {line['last']}" for line in series]
         handles = [_sample(index) for index in range(len(series))]
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=11)
+        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=14)
         return
     at, value = series[0]["points"][-1]
     axes.annotate(
