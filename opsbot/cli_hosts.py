@@ -7,10 +7,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from opsbot.config_faults import fault_of
+from opsbot.config_model import HostDefaults
 from opsbot.errors import ConfigError
 from opsbot.importing.ansible import read_ansible
 from opsbot.importing.findings import STDIN, Files, Findings
@@ -48,7 +51,7 @@ def import_hosts(options: argparse.Namespace) -> int:
     if target is not None and target.exists() and not options.force:
         raise ConfigError(f"{target}: is there already; name another file, or add --force to replace it.")
     key = str(Path(options.key).absolute()) if options.key and not options.key.startswith("~") else options.key or ""
-    wanted = Wanted(options.user or "", key, options.environment or "")
+    wanted = _checked(Wanted(options.user or "", key, options.environment or ""))
     findings = _READERS[options.source](source)
     imported = settle(findings, wanted, one_name_each=options.source == "ssh-config")
     _report(imported)
@@ -62,16 +65,30 @@ def import_hosts(options: argparse.Namespace) -> int:
     return 0
 
 
+def _checked(wanted: Wanted) -> Wanted:
+    """Return it, if it can stand in an inventory. Raises ConfigError."""
+    said = {name: getattr(wanted, name) for name in ("user", "key", "environment") if getattr(wanted, name)}
+    try:
+        HostDefaults.model_validate(said)
+    except ValidationError as error:
+        found = [fault_of(HostDefaults, detail)[1] for detail in error.errors(include_url=False)]
+        raise ConfigError(*(f"--{fault}" for fault in found)) from error
+    return wanted
+
+
 def _write(path: Path, text: str, *, force: bool) -> None:
     """Put the whole file in place at once: a running bot may read it. Raises ConfigError."""
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent) as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            if force:
-                path.unlink(missing_ok=True)
-            os.link(file.name, path)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                os.fchmod(handle, 0o644)
+            if not force:
+                path.open("x").close()
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
 

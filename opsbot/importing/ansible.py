@@ -1,6 +1,5 @@
 """Ansible inventories: files and folders, their `group_vars` and `host_vars`, as the hosts they describe."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from opsbot.importing import ansible_tree as tree_of
 from opsbot.importing.ansible_ini import add_ini
 from opsbot.importing.ansible_tree import Precedence, Tree, TreeHost, Variables
 from opsbot.importing.ansible_yaml import add_yaml
-from opsbot.importing.findings import STDIN, Candidate, Files, Findings, Hop
+from opsbot.importing.findings import STDIN, Candidate, Files, Findings, Hop, TooMuchError
 from opsbot.importing.loose_data import Data, Sealed, read_data
 from opsbot.importing.places import changes_login, hops_of_options
 
@@ -44,8 +43,8 @@ def read_ansible(path: Path, files: Files) -> Findings:
 
 def _add_folder(path: Path, files: Files, tree: Tree, findings: Findings, depth: int) -> None:
     if depth > _MAX_FOLDERS:
-        raise ConfigError(f"{path}: folders are nested more than {_MAX_FOLDERS} deep; import a part of them.")
-    for entry in sorted(_entries(path)):
+        raise TooMuchError(f"{path}: folders are nested more than {_MAX_FOLDERS} deep; import a part of them.")
+    for entry in files.entries(path):
         inner = path / entry
         if _IGNORED.search(entry):
             continue
@@ -54,18 +53,11 @@ def _add_folder(path: Path, files: Files, tree: Tree, findings: Findings, depth:
             continue
         try:
             _add_file(inner, files, tree, findings)
+        except TooMuchError:
+            raise
         except ConfigError as error:
             # Ansible goes on without a source that it cannot read, too; but we say it with the result.
             findings.remark(entry, str(inner), "was left out: " + str(error).removeprefix(f"{inner}: "))
-
-
-def _entries(path: Path) -> list[str]:
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); correct the path.") from error
 
 
 def _add_file(path: Path, files: Files, tree: Tree, findings: Findings) -> None:
@@ -97,7 +89,7 @@ class _VariableFiles:
 
     def __init__(self, around: Path | None, name: str, files: Files, findings: Findings) -> None:
         self._folder = around / name if around is not None else Path(name)
-        self._entries = frozenset(_entries(self._folder) if around is not None else ())
+        self._entries = frozenset(files.entries(self._folder) if around is not None else ())
         self._files = files
         self._findings = findings
 
@@ -111,7 +103,7 @@ class _VariableFiles:
 
     def _of_folder(self, path: Path, depth: int) -> Variables:
         found: dict[str, Data] = {}
-        for entry in sorted(_entries(path)) if depth < _MAX_FOLDERS else ():
+        for entry in self._files.entries(path) if depth < _MAX_FOLDERS else ():
             inner = path / entry
             if entry.startswith(".") or entry.endswith("~"):
                 continue

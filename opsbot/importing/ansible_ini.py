@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import warnings
 from dataclasses import dataclass, field
 
 from opsbot.importing.ansible_names import names_of
@@ -32,7 +33,7 @@ class _Ini:
     variables: list[tuple[str, str, Data]] = field(default_factory=list)
 
     def read(self, text: str) -> None:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             stripped = line.strip()
             if stripped and stripped[0] not in "#;":
                 self._line(stripped, f"{self.source}:{number}")
@@ -110,7 +111,9 @@ def _value(text: str) -> Data:
     if len(text) > _MAX_VALUE:
         return Sealed("is too long")
     try:
-        value = ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about backslashes
+            value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, str | int) else text if isinstance(value, float) else Sealed("is no text")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opsbot.errors import ConfigError
-from opsbot.importing.findings import check_count
+from opsbot.importing.findings import TooMuchError, check_count
 from opsbot.importing.loose_data import Data
 
 ALL, UNGROUPED = "all", "ungrouped"
@@ -53,10 +53,10 @@ class Tree:
     hosts: dict[str, TreeHost] = field(default_factory=dict)
 
     def add_group(self, name: str, where: str) -> None:
-        """Declare a group. Raises ConfigError beyond the limit."""
+        """Declare a group. Raises TooMuchError beyond the limit."""
         self.groups.setdefault(name, Group(name))
         if len(self.groups) > _MAX_GROUPS:
-            raise ConfigError(f"{where}: more than {_MAX_GROUPS} groups; import a part of it.")
+            raise TooMuchError(f"{where}: more than {_MAX_GROUPS} groups; import a part of it.")
 
     def add_child(self, parent: str, child: str) -> None:
         """Put a group into another one; both are declared."""

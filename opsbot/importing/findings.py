@@ -1,5 +1,6 @@
 """What readers of foreign inventories find, what they leave out and why, and how much they may read."""
 
+import os
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ MAX_HOSTS = 10_000
 _MAX_FILES = 40_000
 _MAX_BYTES = 64 * 1024 * 1024
 STDIN = "-"
+
+
+class TooMuchError(ConfigError):
+    """A limit of the whole import is passed: no part of it is taken."""
 
 
 class Kind(StrEnum):
@@ -83,9 +88,9 @@ class Findings:
 
 
 def check_count(count: int, where: str) -> None:
-    """Raise ConfigError if these are more hosts than one import may have."""
+    """Raise TooMuchError if these are more hosts than one import may have."""
     if count > MAX_HOSTS:
-        raise ConfigError(f"{where}: more than {MAX_HOSTS} hosts; import a part of it.")
+        raise TooMuchError(f"{where}: more than {MAX_HOSTS} hosts; import a part of it.")
 
 
 @dataclass(slots=True)
@@ -97,16 +102,14 @@ class Files:
 
     def read(self, path: Path) -> str:
         """Return a file's text; `-` is standard input. Raises ConfigError."""
-        self._files += 1
-        if self._files > _MAX_FILES:
-            raise ConfigError(f"{path}: more than {_MAX_FILES} files; import a part of them.")
+        self._count(path)
         try:
             content = self._content(path)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror}); correct the path.") from error
         self._bytes += len(content)
         if self._bytes > _MAX_BYTES:
-            raise ConfigError(f"{path}: more than {_MAX_BYTES >> 20} MiB altogether; that is no inventory.")
+            raise TooMuchError(f"{path}: more than {_MAX_BYTES >> 20} MiB altogether; that is no inventory.")
         if content.startswith(b"#!") or b"\0" in content[:8192]:
             raise ConfigError(
                 f"{path}: is a program, and importing runs nothing. Run it yourself and import its answer: "
@@ -116,6 +119,21 @@ class Files:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
+
+    def entries(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted; none if it does not exist. Raises ConfigError."""
+        self._count(folder)
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be read ({error.strerror}); correct the path.") from error
+
+    def _count(self, path: Path) -> None:
+        self._files += 1
+        if self._files > _MAX_FILES:
+            raise TooMuchError(f"{path}: more than {_MAX_FILES} files and folders; import a part of them.")
 
     def _content(self, path: Path) -> bytes:
         room = _MAX_BYTES - self._bytes + 1

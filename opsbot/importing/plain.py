@@ -32,7 +32,7 @@ _COLUMNS: Mapping[str, str] = {
 
 def read_plain(text: str, source: str) -> Findings:
     """Read `NAME [[USER@]ADDRESS[:PORT]]` lines, lines that begin with an address, or CSV."""
-    lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line]
     findings = Findings()
     separator = _separator(lines[0][1]) if lines else ""

@@ -126,6 +126,8 @@ class _Ways:
         self._any_user = bool(wanted.user)  # the same one everywhere
         self._remarks = remarks
         self._by_address = _unique_addresses(hosts.values())
+        # Who was left out is not meant by an address either.
+        self._gone = {remark.what for remark in remarks if remark.kind is Kind.HOST} - called.keys()
 
     def settled(self) -> list[Candidate]:
         """Return the hosts that can be reached."""
@@ -168,6 +170,8 @@ class _Ways:
         return (self._any_user or user == host.user) and port == host.port
 
     def _find(self, hop: Hop) -> Candidate | None:
+        if hop.host in self._gone:
+            return None
         name = self._called.get(hop.host, hop.host)
         return self._hosts.get(name) or self._by_address.get(hop.host.lower())
 

@@ -59,7 +59,7 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise ConfigError(f"{path}: is included more than {_MAX_DEPTH} files deep; correct the Include lines.")
         block: _Block | None = self._begin(outer)
-        for number, line in enumerate(self._files.read(path).splitlines(), 1):
+        for number, line in enumerate(self._files.read(path).split("\n"), 1):
             found = _LINE.fullmatch(line.strip())
             if found is None:
                 continue  # empty, a comment, or a keyword alone, which OpenSSH refuses

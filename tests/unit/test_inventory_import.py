@@ -135,6 +135,13 @@ def test_ways_lead_over_hosts_of_the_import_or_nowhere():
     }
 
 
+def test_a_hop_that_was_left_out_is_not_another_host_with_that_address():
+    imported = settled(
+        Candidate("gate", "s", port=0x10000), Candidate("other", "s", "gate"), Candidate("a", "s", jump=(Hop("gate"),))
+    )
+    assert [host.name for host in imported.hosts] == ["other"]
+
+
 def test_one_machine_keeps_the_name_that_others_jump_through():
     imported = settled(
         Candidate("a", "s", "192.0.2.1"),
@@ -238,6 +245,13 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path, capsys):
     assert "alpha" in target.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hosts.txt", "out.yaml"]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("option", [["--user", "Not A User"], ["--environment", "x" * 65]])
+def test_what_the_person_says_is_checked_first(tmp_path, capsys, option):
+    (tmp_path / "x").write_text("a\n")
+    assert main(["hosts", "import", "--from", "plain", str(tmp_path / "x"), *option]) == 2
+    assert capsys.readouterr().err.startswith(f"opsbot: {option[0]}: ")
 
 
 def test_standard_input_is_a_source(monkeypatch, capsys):

@@ -263,6 +263,26 @@ def test_programs_are_never_run_and_the_way_out_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "RAN").exists()
 
 
+def test_limits_of_the_whole_are_no_matter_of_one_file(tmp_path):
+    (tmp_path / "a").write_text("a[1:6000]\n")
+    (tmp_path / "b").write_text("b[1:6000]\n")
+    with pytest.raises(ConfigError, match="more than 10000 hosts"):
+        read_ansible(tmp_path, Files())
+
+
+def test_folders_in_a_circle_end(tmp_path):
+    (tmp_path / "a").write_text("a\n")
+    for name in ("x", "y"):
+        (tmp_path / name).symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match=r"nested more than|files and folders"):
+        read_ansible(tmp_path, Files())
+
+
+def test_only_a_line_break_ends_a_line(tmp_path):
+    findings = read(tmp_path, text="# a\u2028evil\x0cevil\x85evil\r\nok\r\n")
+    assert [(host.name, host.where.rpartition(":")[2]) for host in findings.hosts.values()] == [("ok", "2")]
+
+
 def test_encrypted_and_broken_variable_files_are_not_passed_over_in_silence(tmp_path):
     findings = read(tmp_path, text="a\n", group_vars__all="$ANSIBLE_VAULT;1.1;AES256\n00\n")
     assert reasons(findings) == {"all": "is an encrypted file; what it says was not applied"}
