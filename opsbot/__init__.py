@@ -10,6 +10,7 @@ _HOMES = {
         "Chart",
         "CheckResult",
         "CommandResult",
+        "Connection",
         "HealthCheck",
         "Host",
         "HostOutcome",
@@ -47,6 +48,8 @@ _HOMES = {
         "container_log",
         "container_look",
         "container_restart",
+        "kill_command",
+        "reboot_command",
         "sudoers_rule",
     ),
     "opsbot.service_actions": (

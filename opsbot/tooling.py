@@ -117,6 +117,16 @@ class Context:
         """Look the host's `dns_names` up from the bot: addresses, () if there is no such name, None: no answer."""
         return self._machines.lookups(host, timeout_s=self.remaining_s)
 
+    def within(self, seconds: float) -> "Context":
+        """Return a context for one step of this work: as much time as is left, but at most so much."""
+        return Context(
+            self._machines,
+            timeout_s=min(seconds, self.remaining_s),
+            hosts=self.hosts,
+            monotonic=self._monotonic,
+            sleep=self._sleep,
+        )
+
     def sleep(self, seconds: float) -> None:
         """Wait, at most until the deadline."""
         self._sleep(min(seconds, self.remaining_s))

@@ -1,21 +1,24 @@
 """The sudo rules of a host: exactly what the inventory allows, spelled so that sudo means the same as we do."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opsbot_tools import reboot_host
 from opsbot_tools.restart_container import restart_container
 
 from opsbot.__main__ import main
 from opsbot.adapters.services.systemd import SystemdServices
 from opsbot.domain import CommandResult, Host, HostVerb, ServiceManager, UnitVerb
-from opsbot.errors import BadArguments
-from opsbot.root_commands import as_root, sudoers_command, unit_command
+from opsbot.errors import BadArguments, ToolError
+from opsbot.root_commands import KILL_RULE, as_root, kill_command, sudoers_command, unit_command
 from opsbot.sudoers import file_for, lines_for, rules_for
 from opsbot.tooling import Container, Context
 from tests.fake_machines import FakeMachines
@@ -85,9 +88,21 @@ def test_the_lines_are_what_the_tools_really_send():
     for verb in UnitVerb:
         SystemdServices(host, heard).act(verb, "nginx.service", timeout_s=5)
     restart_container.function(Context(heard, timeout_s=5), host, Container("web"))
+    with suppress(ToolError):  # it was never up
+        reboot_host.reboot_host.function(Context(heard, timeout_s=5, sleep=lambda seconds: None), host)
     sent = [argv for _, argv in heard.commands if argv[0] == "sudo"]
-    assert len(sent) == len(UnitVerb) + 2
+    assert len(sent) == len(UnitVerb) + 3
     assert {spelled(argv) for argv in sent} <= allowed
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_the_rule_for_kill_fits_what_is_sent_and_no_group_or_other_signal(signal):
+    path, pattern = KILL_RULE.split(" ", 1)
+    fits = re.compile(pattern.replace("\\,", ",")).fullmatch
+    assert kill_command(signal, 2**22)[0] == path
+    assert all(fits(" ".join(kill_command(signal, pid)[1:])) for pid in (2, 77, 2**22))
+    for other in ("-TERM -- -1", "-TERM -- 0", "-TERM -- 1 2", "-HUP -- 7", "-TERM 7", "-KILL -- 12345678"):
+        assert not fits(other)
 
 
 @given(st.sets(st.sampled_from(EVERYTHING)), st.sets(st.sampled_from(["a", "b.service", "c@1.service"])))
