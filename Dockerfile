@@ -8,11 +8,11 @@ RUN apt-get update \
 
 WORKDIR /opt/opsbot
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE manifest.json ./
 COPY opsbot ./opsbot
 COPY tools ./tools
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . && rm -rf build
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check && rm -rf build
 
 USER opsbot
 WORKDIR /var/lib/opsbot
