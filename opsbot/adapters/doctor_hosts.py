@@ -225,7 +225,10 @@ def _clock(subject: Subject, host: Host, look: Look, before: datetime, after: da
     if abs(skew_s) < SKEW_WARN_S:
         return subject.ok("clock", "agrees with the bot's")
     said = f"{duration_text(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} the bot's"
-    remedy = "Compare both with a third clock; `timedatectl` on the wrong one shows whether it is synchronised."
+    remedy = (
+        f"`timedatectl` on {host.name} shows whether it is synchronised; if most hosts differ alike, the wrong clock "
+        "is this machine's."
+    )
     make = subject.fail if abs(skew_s) >= SKEW_FAIL_S else subject.warn
     return make("clock", said, remedy)
 
