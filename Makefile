@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help demo test check test-fleet test-e2e test-kill lock clean
+.PHONY: help demo test check test-fleet test-e2e test-kill safety lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -33,6 +33,10 @@ test-e2e: .venv/dev ## the page, in headless Chromium
 
 test-kill: .venv/dev ## kill the bot at the worst moments
 	.venv/bin/pytest -m kill
+
+safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
+	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json .venv/bin/pytest tests/safety
+	.venv/bin/python -m tests.safety.page
 
 lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)
 	mkdir -p build
