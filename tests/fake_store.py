@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 
-from opsbot import audit
+from opsbot import audit, thinning
 from opsbot.domain import (
     Approval,
     ApprovalState,
@@ -18,9 +18,11 @@ from opsbot.domain import (
     Incoming,
     Message,
     MessageRef,
+    Metric,
     OutboxItem,
     OutboxState,
     Place,
+    Sample,
 )
 from opsbot.errors import Conflict, StoreError
 
@@ -36,6 +38,9 @@ class Outage:
     async def step(self) -> None:
         """Give way to other tasks, as every real database call does, then fail if there is an outage."""
         await asyncio.sleep(0)
+        self.check()
+
+    def check(self) -> None:
         if self.reason:
             raise StoreError(self.reason)
 
@@ -237,6 +242,49 @@ class MemoryOutbox:
         return self.items.get(key)
 
 
+@dataclass
+class MemorySamples:
+    outage: Outage
+    raw: dict[tuple[str, int], dict[tuple[Metric, str], float]] = field(default_factory=dict)
+    means: dict[tuple[str, int], dict[tuple[Metric, str], float]] = field(default_factory=dict)
+
+    async def add(self, samples: Sequence[Sample]) -> None:
+        await self.outage.step()
+        fresh: dict[tuple[str, int], dict[tuple[Metric, str], float]] = {}
+        for sample in samples:
+            look = fresh.setdefault((sample.host, int(sample.at.timestamp())), {})
+            look[sample.metric, sample.part] = sample.value
+        self.raw = fresh | self.raw
+
+    def window(self, host: str, metrics: Sequence[Metric], *, since: datetime) -> tuple[Sample, ...]:
+        self.outage.check()
+        return tuple(
+            Sample(host, metric, datetime.fromtimestamp(at_s, UTC), value, part)
+            for kept in (self.means, self.raw)
+            for (name, at_s), figures in sorted(kept.items())
+            if name == host and at_s >= int(since.timestamp())
+            for (metric, part), value in figures.items()
+            if metric in metrics
+        )
+
+    def oldest(self, host: str) -> datetime | None:
+        self.outage.check()
+        times = [at_s for name, at_s in (*self.raw, *self.means) if name == host]
+        return datetime.fromtimestamp(min(times), UTC) if times else None
+
+    async def thin(self, now: datetime, *, after: str = "") -> str:
+        await self.outage.step()
+        host = min((name for name, _ in (*self.raw, *self.means) if name > after), default="")
+        before_s = thinning.raw_until_s(now)
+        old = {key: figures for key, figures in self.raw.items() if key[0] == host and key[1] < before_s}
+        self.raw = {key: figures for key, figures in self.raw.items() if key not in old}
+        thinned = thinning.means((at_s, figures) for (_, at_s), figures in old.items())
+        self.means = {(host, at_s): figures for at_s, figures in thinned.items()} | self.means
+        kept_s = thinning.kept_from_s(now)
+        self.means = {key: figures for key, figures in self.means.items() if key[0] != host or key[1] >= kept_s}
+        return host
+
+
 class MemoryStore:
     """Implements `ports.Store`. Set `outage.reason` to make every call fail."""
 
@@ -248,6 +296,7 @@ class MemoryStore:
         self.approvals = MemoryApprovals(self.outage, self.audit)
         self.operations = MemoryOperations(self.outage, self.approvals)
         self.outbox = MemoryOutbox(self.outage)
+        self.samples = MemorySamples(self.outage)
 
     async def close(self) -> None:
         self.outage.reason = "The database is closed: opsbot is shutting down."

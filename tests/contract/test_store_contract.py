@@ -21,11 +21,13 @@ from opsbot.domain import (
     IncomingDecision,
     IncomingStop,
     MessageRef,
+    Metric,
     Order,
     OrderVerb,
     OutboxState,
     Place,
     Report,
+    Sample,
     Step,
     Table,
     Text,
@@ -493,6 +495,10 @@ CALLS = [
     Call("claim", lambda s: s.operations.claim(executing(), "h", NOON, entry())),
     Call("put", lambda s: s.outbox.put("k", PLACE, Text("x"))),
     Call("append", lambda s: s.audit.append(entry())),
+    Call("add samples", lambda s: s.samples.add([Sample("a", Metric.LOAD, NOON, 1.0)])),
+    Call("thin", lambda s: s.samples.thin(NOON)),
+    Call("window", lambda s: asyncio.to_thread(s.samples.window, "a", [Metric.LOAD], since=NOON)),
+    Call("oldest", lambda s: asyncio.to_thread(s.samples.oldest, "a")),
 ]
 
 

@@ -4,7 +4,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, select
 
-from opsbot.adapters.store import approvals, chain, conversations, inbox, migrate, outbox, postgres, schema, sqlite
+from opsbot.adapters.store import (
+    approvals,
+    chain,
+    conversations,
+    inbox,
+    migrate,
+    outbox,
+    postgres,
+    samples,
+    schema,
+    sqlite,
+)
 
 
 def migrated(engine: Engine) -> None:
@@ -71,6 +82,8 @@ SEARCHES = {
     select(schema.approvals).where(approvals.begins_with("ABCD")): "sqlite_autoindex_approvals_1",
     select(schema.approvals).where(schema.approvals.c.state.in_(["a", "b"])): "ix_approvals_state",
     select(schema.approvals).where(schema.approvals.c.conversation_id == "x"): "_approvals_c",
+    samples.read("web-1", 600, 1): "USING PRIMARY KEY (host=? AND step_s=? AND at_s>?)",
+    samples.next_host("web-1"): "USING PRIMARY KEY (host>?)",
 }
 
 

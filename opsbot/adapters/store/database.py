@@ -58,6 +58,11 @@ class Database:
         except SQLAlchemyError as error:
             raise store_error(error) from error
 
+    def read_blocking(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, for threads that are not the store's own: in the calling thread, and not once it is closed."""
+        self._refuse_closed()
+        return self.read_now(work)
+
     def write_now(self, work: Callable[[Connection], T]) -> T:
         """As `write`, in the calling thread."""
         self._check()
@@ -73,9 +78,12 @@ class Database:
         return result
 
     async def _submit(self, work: Callable[[], T]) -> T:
+        self._refuse_closed()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreError("The database is closed: opsbot is shutting down.")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def close(self) -> None:
         """Finish what was submitted, then close every connection. Harmless to repeat."""

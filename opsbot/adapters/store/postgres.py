@@ -5,6 +5,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, func, select
 # One replica at a time creates or changes tables; any fixed number does.
 _MIGRATION_LOCK = 0x6F70_7362_6F74_0002
 CONNECTIONS = 4
+READERS = 2
 
 # Names and units: https://www.postgresql.org/docs/current/libpq-connect.html and …/runtime-config-client.html
 # (read 2026-11). A dead server is noticed after about 10 + 3 * 5 s, instead of after two hours.
@@ -22,7 +23,7 @@ _SESSION = (
 )
 
 
-def make_engine(url: URL) -> Engine:
+def make_engine(url: URL, *, connections: int = CONNECTIONS) -> Engine:
     """Return an engine with a small pool that replaces dead connections by itself."""
     # What the URL says wins over what we would choose.
     chosen = {name: value for name, value in _LINK.items() if name not in url.query}
@@ -31,11 +32,16 @@ def make_engine(url: URL) -> Engine:
         url.set(drivername="postgresql+psycopg").difference_update_query(["options"]),
         connect_args={**chosen, "options": options},
         isolation_level="READ COMMITTED",
-        pool_size=CONNECTIONS,
+        pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
         pool_timeout=10,
     )
+
+
+def make_reader(url: URL) -> Engine:
+    """Return an engine for readers that may wait, so that they keep no connection from those who may not."""
+    return make_engine(url, connections=READERS)
 
 
 def lock_migrations(connection: Connection) -> None:

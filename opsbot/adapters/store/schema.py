@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -141,6 +142,21 @@ audit = Table(
     Column("approval_id", Key, nullable=False),
 )
 Index("ix_audit_approval", audit.c.approval_id, audit.c.seq)
+
+# Of a look at a host, what is kept of it. Stored in the order of the key, since it is read by host and time.
+samples = Table(
+    "samples",
+    metadata,
+    Column("host", Key, nullable=False),
+    # 0: as measured; else the mean over so many seconds.
+    Column("step_s", Integer, nullable=False),
+    # Seconds since 1970: there are millions of rows.
+    Column("at_s", BigInteger, nullable=False),
+    # JSON: the figures by a letter for each metric, and what of the host it is about.
+    Column("figures", Text, nullable=False),
+    PrimaryKeyConstraint("host", "step_s", "at_s"),
+    sqlite_with_rowid=False,
+)
 
 
 def insert_new(

@@ -1,4 +1,4 @@
-"""The store: one database with its six parts, and how it is opened, closed and looked at."""
+"""The store: one database with its seven parts, and how it is opened, closed and looked at."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from opsbot.adapters.store.faults import store_error
 from opsbot.adapters.store.inbox import SqlInbox
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
+from opsbot.adapters.store.samples import SqlSamples
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
 
@@ -25,12 +26,16 @@ log = structlog.get_logger(__name__)
 
 
 class SqlStore:
-    """Implements `ports.Store` on an opened database; `released` runs after it was closed."""
+    """Implements `ports.Store` on an opened database; `released` runs after it was closed.
 
-    def __init__(self, database: Database, *, audit_key: bytes, released: Callable[[], None]) -> None:
+    `reader` is the same database, for reading samples from threads that may wait.
+    """
+
+    def __init__(self, database: Database, *, reader: Database, audit_key: bytes, released: Callable[[], None]) -> None:
         chain = AuditChain(audit_key)
         rows = ApprovalRows(audit_key)
         self._database = database
+        self._reader = reader
         self._released = released
         self.inbox = SqlInbox(database)
         self.conversations = SqlConversations(database)
@@ -38,9 +43,11 @@ class SqlStore:
         self.operations = SqlOperations(database, rows, chain)
         self.outbox = SqlOutbox(database)
         self.audit = SqlAuditLog(database, chain)
+        self.samples = SqlSamples(database, reader)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
+        await self._reader.close()
         await self._database.close()
         released, self._released = self._released, _nothing
         released()
@@ -69,6 +76,7 @@ def open_store(url: str, *, audit_key: bytes) -> SqlStore:
 
 def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
     database = Database(postgres.make_engine(url), threads=postgres.CONNECTIONS, check=_nothing, anchor=_nothing)
+    reader = Database(postgres.make_reader(url), threads=1, check=_nothing, anchor=_nothing)
 
     def prepare(connection: Connection) -> None:
         postgres.lock_migrations(connection)
@@ -80,7 +88,7 @@ def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
     except BaseException:
         database.close_now()
         raise
-    return SqlStore(database, audit_key=audit_key, released=_nothing)
+    return SqlStore(database, reader=reader, audit_key=audit_key, released=_nothing)
 
 
 def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
@@ -106,7 +114,8 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
         if isinstance(error, OSError):
             raise _cannot_open(path, error) from error
         raise
-    return SqlStore(database, audit_key=audit_key, released=sidecar.release)
+    reader = Database(sqlite.make_reader(path), threads=1, check=sidecar.check, anchor=_nothing)
+    return SqlStore(database, reader=reader, audit_key=audit_key, released=sidecar.release)
 
 
 def _check_file(connection: Connection, path: Path, head: sqlite.Head | None) -> None:
