@@ -14,7 +14,9 @@ from opsbot.executor import Executor, Surroundings
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
+from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
+from opsbot.sampling import Sampling
 from opsbot.service import Parts, Service
 from opsbot.turn import Limits, TurnLoop
 
@@ -33,7 +35,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the core behaves. `lifetime_s`: seconds until an undecided request expires."""
+    """How the core behaves. `lifetime_s`: seconds until an undecided request expires.
+
+    `sample_every_s`: how often every host is looked at by itself, 0: never.
+    """
 
     rules: PolicyRules
     limits: Limits = field(default_factory=Limits)
@@ -42,17 +47,27 @@ class Settings:
     sleep: Callable[[float], None] = time.sleep
     turns_at_once: int = 16
     bot_name: str = "opsbot"
+    sample_every_s: float = 0.0
 
 
 def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: Settings) -> Service:
     """Build the service; nothing runs before its `start`."""
+    recorder = Recorder(ports.store.samples, ports.clock, every_s=settings.sample_every_s)
+    machines = RecordingMachines(ports.machines, recorder)
+    sampling = Sampling(
+        machines,
+        recorder,
+        hosts=lambda: tuple(catalogue.inventory.hosts.values()),
+        clock=ports.clock,
+        every_s=settings.sample_every_s,
+    )
     executor = Executor(
         catalogue=catalogue,
-        machines=ports.machines,
+        machines=machines,
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        surroundings=Surroundings(redactor, settings.threads, settings.sleep),
+        surroundings=Surroundings(redactor, settings.threads, settings.sleep, recorder),
     )
     delivery = Delivery(ports.chat, ports.store)
 
@@ -103,6 +118,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             delivery=delivery,
             desk=desk,
             dialogue=dialogue,
+            recorder=recorder,
+            sampling=sampling,
             bot_name=settings.bot_name,
         )
     )

@@ -53,7 +53,8 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     connection = await SlackConnection.open(_slack_settings(config, base.secrets))
     try:
-        async with _running(base, connection.chat, connection.directory) as service, _reloading(base):
+        running = _running(base, connection.chat, connection.directory, sample_every_s=config.settings.history.every_s)
+        async with running as service, _reloading(base):
             announcing = asyncio.create_task(_announce(connection, ready))
             await connection.serve(service, stop)
             announcing.cancel()
@@ -109,8 +110,10 @@ def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
 
 
 @asynccontextmanager
-async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterator[Service]:
-    """A started service, and an orderly end of everything it uses."""
+async def _running(
+    base: _Base, chat: Chat, directory: Directory, *, sample_every_s: float = 0.0
+) -> AsyncIterator[Service]:
+    """A started service, and an orderly end of everything it uses; `sample_every_s` as `Settings` says."""
     model = _model(base)
     catalogue = base.catalogue
     machines = HostMachines(ParamikoShell(find=lambda name: catalogue.inventory.hosts.get(name)), LocalShell())
@@ -121,6 +124,7 @@ async def _running(base: _Base, chat: Chat, directory: Directory) -> AsyncIterat
         lifetime_s=base.config.policy.approval_expires_s,
         threads=limits.parallel_hosts,
         turns_at_once=limits.turns_at_once,
+        sample_every_s=sample_every_s,
     )
     ports = Ports(base.store, chat, directory, model, machines, SystemClock())
     service = assemble(ports, base.catalogue, base.redactor, settings)

@@ -16,6 +16,8 @@ from opsbot.units import canonical_unit
 
 # As the SSH adapter: each hop costs a handshake.
 _MAX_JUMPS = 3
+# As samples are kept (`recorder.GRID_S`).
+_MIN_HISTORY_S = 10
 _NAME_RULE = "use letters, digits and - _ . only, beginning and ending with a letter or digit, at most 63"
 Fault = tuple[Place, str]
 
@@ -34,6 +36,9 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
         yield from _host_faults(("hosts", name), whole, broken, keys_elsewhere=settings.host_keys is not None)
         yield from _jump_faults(name, settings, known)
     yield from _store_faults(settings)
+    if 0 < settings.history.every_s < _MIN_HISTORY_S:
+        said = f"use 0 (off) or {_MIN_HISTORY_S} to 3600 seconds; looking more often shows no more."
+        yield ("history", "every_s"), f"history.every_s: {said}"
     if ("policy",) not in broken:
         yield from _policy_faults(settings)
 

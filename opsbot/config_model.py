@@ -84,6 +84,12 @@ class Store(Section):
     audit_key: SecretRef | None = None
 
 
+class History(Section):
+    """How often every host is looked at by itself, in seconds; 0: only when somebody asks."""
+
+    every_s: Annotated[int, Field(ge=0, le=3600)] = 60
+
+
 class Log(Section):
     """How the bot logs. `auto`: for people on a terminal, JSON otherwise."""
 
@@ -204,6 +210,7 @@ class Settings(Section):
     policy: Policy = Policy()
     limits: Limits = Limits()
     rollout: Rollout = Rollout()
+    history: History = History()
     inventory: tuple[Text, ...] = ()
     host_keys: Text | None = None
     defaults: HostDefaults = HostDefaults()

@@ -69,6 +69,8 @@ def demo_config(bench: Workbench, data: Path, service_port: int) -> Config:
                 "health": {"demo": {"url": f"http://127.0.0.1:{service_port}/health", "timeout_s": 2}},
             }
         },
+        # So that there is a chart to see after a minute.
+        "history": {"every_s": 10},
         "log": {"level": "warning", "format": "console"},
     }
     environ = {name: os.environ[name] for name in _TAKEN_FROM_ENVIRONMENT if name in os.environ}

@@ -9,6 +9,7 @@ OpsbotError                  text is safe to show to the person named below
 │   ├── CommandFailed        the command ran and ended with a non-zero status
 │   ├── CommandTimedOut      the total deadline passed; whether it ran to the end is not known
 │   ├── HostUnreachable      no connection could be made, so nothing ran
+│   │   └── HostBusy         it is there, but our own commands take all the sessions it gives us
 │   └── OutcomeUnknown       a connection was lost after the command was sent
 ├── ApprovalError            the clicker, privately
 │   ├── NotAllowed
@@ -76,6 +77,10 @@ class CommandTimedOut(ToolError):
 
 class HostUnreachable(ToolError):
     """No usable connection to the host; the command was never sent."""
+
+
+class HostBusy(HostUnreachable):
+    """The host is connected, but our other commands take all the sessions it gives us; this one was never sent."""
 
 
 class OutcomeUnknown(ToolError):

@@ -27,7 +27,7 @@ from opsbot.errors import (
 )
 from opsbot.lanes import Lanes
 from opsbot.policy import PolicyRules, decide
-from opsbot.ports import Clock, Machines, Store
+from opsbot.ports import Clock, Machines, Past, Store
 from opsbot.redact import Redactor
 from opsbot.rollout import host_steps
 from opsbot.tooling import Container, Context, Tool, Unit
@@ -66,11 +66,13 @@ class Surroundings:
     """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
     `sleep` is how a tool waits (seconds). What actions bring back passes `redactor` before it is stored or shown.
+    `past`: what was measured earlier.
     """
 
     redactor: Redactor
     threads: int = 32
     sleep: Callable[[float], None] = time.sleep
+    past: Past | None = None
 
 
 class Executor:
@@ -193,7 +195,8 @@ class Executor:
 
     def _context(self, timeout_s: float) -> Context:
         hosts = tuple(self._catalogue.inventory.hosts.values())
-        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=self._surroundings.sleep)
+        around = self._surroundings
+        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=around.sleep, past=around.past)
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         kinds: dict[str, type[str]] = {parameter.name: Unit for parameter in tool.parameters if parameter.is_unit}

@@ -40,14 +40,17 @@ from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
 from opsbot.executor import Executor
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Directory, Store
+from opsbot.recorder import Recorder
 from opsbot.redact import Redactor
 from opsbot.rollout import pause_text
+from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 5.0
 _DRAIN_S = 20.0
+_LAST_WRITE_S = 3.0
 # After this long a command says that it is still at work.
 _PATIENCE_S = 2.5
 
@@ -66,6 +69,8 @@ class Parts:
     delivery: Delivery
     desk: ApprovalDesk
     dialogue: Dialogue
+    recorder: Recorder
+    sampling: Sampling
     bot_name: str = "opsbot"
 
 
@@ -305,6 +310,7 @@ class Service:
         for place in await self._parts.store.conversations.needing_turn():
             self._spawn(self._guarded("wake", self._parts.dialogue.wake(place, recovering=True)))
         self._sweeper = asyncio.create_task(self._sweep())
+        self._parts.sampling.start()
 
     async def settled(self, approval: Approval) -> None:
         """An approval reached its end: the conversation that asked for it goes on."""
@@ -314,11 +320,13 @@ class Service:
         """End within 20 s: running actions are waited for, turns are left to be resumed at the next start."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        await self._parts.sampling.stop()
         await self._parts.desk.drain(_DRAIN_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._parts.executor.close()
+        await self._guarded("samples", asyncio.wait_for(self._parts.recorder.write(everything=True), _LAST_WRITE_S))
 
     async def _sweep(self) -> None:
         while True:
@@ -327,6 +335,9 @@ class Service:
             self._swept.clear()
             await self._guarded("sweep", self._parts.desk.sweep())
             await self._guarded("sweep", self._parts.delivery.resend())
+            # Last, so that what people wait for never waits for it.
+            await self._guarded("samples", self._parts.recorder.write())
+            await self._guarded("samples", self._parts.recorder.thin())
             self._sweeping = False
             self._swept.set()
 

@@ -5,6 +5,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack, get_args, get_type_hints
 
 from opsbot.domain import (
@@ -12,11 +13,13 @@ from opsbot.domain import (
     Chart,
     CheckResult,
     CommandResult,
+    History,
     Host,
     HostOutcome,
     HostVerb,
     Impact,
     LogLine,
+    Metric,
     Risk,
     ServerFacts,
     Table,
@@ -25,7 +28,7 @@ from opsbot.domain import (
     Vitals,
 )
 from opsbot.errors import CommandTimedOut, ToolDefinitionError
-from opsbot.ports import Machines
+from opsbot.ports import Machines, Past
 
 
 class Unit(str):
@@ -43,6 +46,13 @@ class Container(str):
     __slots__ = ()
 
 
+class NoPast:
+    """Implements `ports.Past` where nothing is kept."""
+
+    def history(self, host: str, metrics: Sequence[Metric], *, hours: float) -> History:
+        return History((), datetime.now(UTC))
+
+
 class Context:
     """What a tool may do: look at hosts and run commands on them, all within one deadline."""
 
@@ -54,8 +64,10 @@ class Context:
         hosts: Sequence[Host] = (),
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        past: Past | None = None,
     ) -> None:
         self._machines = machines
+        self._past = past or NoPast()
         self._monotonic = monotonic
         self._sleep = sleep
         self._deadline = monotonic() + timeout_s
@@ -80,6 +92,10 @@ class Context:
     def vitals(self, host: Host) -> Vitals:
         """Load, memory, swap, uptime and boot id, and CPU since the last look: in milliseconds, without a process."""
         return self._machines.vitals(host, timeout_s=self.remaining_s)
+
+    def history(self, host: Host, *metrics: Metric, hours: float) -> History:
+        """What was measured of the host over the last hours; it is not asked now, so it may also be down."""
+        return self._past.history(host.name, metrics, hours=hours)
 
     def show(self, host: Host, unit: str) -> UnitFacts:
         """Read one service."""
@@ -125,6 +141,7 @@ class Context:
             hosts=self.hosts,
             monotonic=self._monotonic,
             sleep=self._sleep,
+            past=self._past,
         )
 
     def sleep(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from opsbot.adapters.ssh_keys import KeyRing, parse_pins
 from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, dial, pins_of, place_of, shown_key
 from opsbot.adapters.ssh_slots import PoolLimits, Slot, Slots
 from opsbot.domain import Host
-from opsbot.errors import HostUnreachable
+from opsbot.errors import HostBusy, HostUnreachable
 
 # A pooled link must answer within this share of the time left, so that a fresh one still has a chance.
 _POOLED_SHARE = 0.5
@@ -239,7 +239,7 @@ class LinkPool:
                 if not slot.connecting:
                     return None
             if deadline.passed:
-                raise HostUnreachable(_busy(host, link, deadline))
+                raise (HostBusy if link else HostUnreachable)(_busy(host, link, deadline))
             self._changed.wait(deadline.left_s)
 
     def _connect_slot(self, host: Host, slot: Slot, deadline: Deadline) -> Link:

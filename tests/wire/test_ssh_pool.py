@@ -16,7 +16,7 @@ from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_pool import LinkPool
 from opsbot.domain import Host
-from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
+from opsbot.errors import CommandTimedOut, HostBusy, HostUnreachable, OutcomeUnknown
 from tests import ssh_answers, ssh_servers
 from tests.ssh_servers import Exec, Keys, SshServer
 
@@ -84,7 +84,7 @@ def test_no_more_commands_run_at_once_on_a_host_than_its_limit(keys: Keys) -> No
     with SshServer(keys, gate) as server, ThreadPoolExecutor(6) as calls:
         running = [calls.submit(shell.run, server.host(), ["true"], timeout_s=TIMEOUT_S) for _ in range(6)]
         gate.wait_for(2)
-        with pytest.raises(HostUnreachable, match="still runs 2 other commands"):
+        with pytest.raises(HostBusy, match="still runs 2 other commands"):
             shell.run(server.host(), ["true"], timeout_s=0.2)
         gate.open.set()
         assert [call.result().exit_status for call in running] == [0] * 6
