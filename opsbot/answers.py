@@ -29,7 +29,9 @@ def read_report(prepared: Prepared, outcome: FanOut, redactor: Redactor) -> Repo
         return Report(answered, blocks=blocks, errors=errors)
     if not outcome.results:
         return Report(answered or "No answer.", errors=errors)
-    table = prepared.tool.table(outcome.results) if prepared.tool.table else _plain_table(outcome.results)
+    table = _without_the_only_host(
+        prepared.tool.table(outcome.results) if prepared.tool.table else _plain_table(outcome.results)
+    )
     rows = tuple(tuple(redactor.text(cell) for cell in row) for row in table.rows)
     charts = charts_of(prepared.tool, outcome.results, redactor)
     return Report(answered, tables=(Table(table.headers, rows, table.title),), errors=errors, charts=charts)
@@ -123,6 +125,15 @@ def action_text(approval: Approval, *, with_hosts: bool = True) -> str:
     arguments = " ".join(f"{name}={value}" for name, value in approval.action.arguments.items())
     where = f" on {', '.join(approval.action.hosts)}" if with_hosts else ""
     return f"{approval.action.tool} {arguments}{where}".strip()
+
+
+def _without_the_only_host(table: Table) -> Table:
+    """Name one host above its rows instead of in each of them: there is little room for columns."""
+    names = {row[0] for row in table.rows}
+    if table.headers[:1] != ("host",) or len(names) != 1 or len(table.headers) < 3:
+        return table
+    title = f"{table.title} on {names.pop()}" if table.title else names.pop()
+    return Table(table.headers[1:], tuple(row[1:] for row in table.rows), title)
 
 
 def _plain_table(results: Mapping[str, Any]) -> Table:

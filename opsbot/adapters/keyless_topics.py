@@ -20,7 +20,10 @@ def _topic(tool: str, words: str, **arguments: Json) -> Topic:
     return Topic(tool, re.compile(rf"\b(?:{words})\b"), arguments)
 
 
-_USING = r"(?:using|eating|hogging|consuming|taking)(?: up)?(?: all| so much| the| my)*"
+_USING = (
+    r"(?:us(?:es|ing)|eat(?:s|ing)|hog(?:s|ging)|consum(?:es|ing)|tak(?:es|ing)|fill(?:s|ing))"
+    r"(?: up)?(?: all| so much| the| my)*"
+)
 # The first that fits counts.
 TOPICS = (
     _topic(
@@ -50,7 +53,10 @@ TOPICS = (
     _topic("tcp_check", r"tcp checks?"),
     _topic("dns_check", r"dns|name resolution|resolv\w+"),
     _topic("docker_containers", r"containers?|docker|podman"),
-    _topic("disk_usage", r"(?:largest|biggest) (?:director(?:y|ies)|folders?|files?)|file ?systems?"),
+    _topic(
+        "disk_usage",
+        rf"(?:largest|biggest) (?:director(?:y|ies)|folders?|files?)|file ?systems?|{_USING} (?:disks?|space|storage)",
+    ),
     _topic("list_failed_units", r"flapping|keeps? (?:failing|falling over|crashing)|failed units"),
 )
 _HISTORY = re.compile(r"\b(?:history|trend|chart|graph|plot|since when|over (?:the )?(?:last|past))\b")

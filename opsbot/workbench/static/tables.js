@@ -5,6 +5,8 @@ import { plainText, unescaped } from "./mrkdwn.js";
 import { richText } from "./richtext.js";
 
 const ALIGNS = new Set(["left", "center", "right"]);
+// Words up to this length stay whole, and the table scrolls instead; longer ones (checksums, paths) are broken.
+const WHOLE_WORD = 24;
 
 /** Render a table block; its first row is the heading. */
 export function table(block, names) {
@@ -35,7 +37,8 @@ function scroller(head, rows, classOf, names) {
 
 function classes(cell, setting) {
   const align = ALIGNS.has(setting?.align) ? setting.align : cell?.type === "raw_number" ? "right" : "left";
-  return `align-${align}${setting?.is_wrapped ? " wrapped" : ""}`;
+  const long = String(cell?.text ?? "").split(/[\s/-]/).some((word) => word.length > WHOLE_WORD);
+  return `align-${align}${setting?.is_wrapped ? " wrapped" : ""}${long ? " long" : ""}`;
 }
 
 function cellContent(cell, names) {
