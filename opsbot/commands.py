@@ -112,7 +112,12 @@ _READING = (
     Form(
         "docker_logs", Usage("container NAME HOST [LINES]", "a container's newest log lines"), ("container",), "lines"
     ),
-    Form("host_history", Usage("history METRIC HOST|GROUP [HOURS]", "a figure over time"), ("metric",), "hours"),
+    Form(
+        "host_history",
+        Usage("history METRIC HOST|GROUP [HOURS]", "load, cpu, memory, swap, disk, uptime or reachable over time"),
+        ("metric",),
+        "hours",
+    ),
 )
 _WRITING = (
     Form("restart_service", Usage("restart UNIT HOST… [because REASON]", "ask for a restart"), ("unit",)),

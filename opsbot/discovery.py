@@ -103,7 +103,7 @@ def _describe_spec(deferred: Iterable[ToolSpec]) -> ToolSpec:
         "required": ["names"],
         "additionalProperties": False,
     }
-    return ToolSpec(DESCRIBE_TOOLS, f"Make more tools callable. There are also: {names}.", schema)
+    return ToolSpec(DESCRIBE_TOOLS, f"Make more tools callable: {names}.", schema)
 
 
 def load_tools(folders: Sequence[Path | str], *, risks: Mapping[str, Risk] | None = None) -> Registry:

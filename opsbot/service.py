@@ -326,7 +326,15 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._parts.executor.close()
-        await self._guarded("samples", asyncio.wait_for(self._parts.recorder.write(everything=True), _LAST_WRITE_S))
+        await self._guarded("samples", self._last_samples())
+
+    async def _last_samples(self) -> None:
+        """Write what was measured last, if that is quick."""
+        try:
+            async with asyncio.timeout(_LAST_WRITE_S):
+                await self._parts.recorder.write(everything=True)
+        except TimeoutError:
+            log.warning("samples.lost")
 
     async def _sweep(self) -> None:
         while True:

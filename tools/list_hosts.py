@@ -30,7 +30,7 @@ def _table(results: Mapping[str, Any]) -> Table:
 def list_hosts(ctx: Context, group: str | None = None, environment: str | None = None) -> dict[str, object]:
     """List the managed servers with their environment, groups, tags and the services that may be restarted there.
 
-    Reads the inventory only, not the servers. A long list is cut: narrow it by group.
+    Reads only the inventory. A long list is cut: narrow it by group.
 
     Args:
         group: Only servers in this group, or with a tag as `tag:WORD`.

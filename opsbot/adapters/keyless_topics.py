@@ -59,20 +59,37 @@ TOPICS = (
     ),
     _topic("list_failed_units", r"flapping|keeps? (?:failing|falling over|crashing)|failed units"),
 )
-_HISTORY = re.compile(r"\b(?:history|trend|chart|graph|plot|since when|over (?:the )?(?:last|past))\b")
-_METRICS = (
-    (re.compile(r"\bcpu\b"), "cpu_percent"),
-    (re.compile(r"\b(?:memory|ram)\b"), "memory_used_percent"),
-    (re.compile(r"\bswap\w*\b"), "swap_used_percent"),
-    (re.compile(r"\b(?:disks?|space)\b"), "disk_used_percent"),
-    (re.compile(r"\bload\b"), "load_1m"),
-    (re.compile(r"\b(?:down|unreachable|reachable|gone)\b"), "reachable"),
+_HISTORY = re.compile(
+    r"\b(?:history|trends?|chart|graph|plot|since when|how long (?:has|have|is|are)|over time|outages?|"
+    r"(?:over|in|for|during) (?:the )?(?:last|past))\b"
 )
+_METRICS = (
+    (re.compile(r"\bcpu\b"), "cpu"),
+    (re.compile(r"\b(?:memory|ram)\b"), "memory"),
+    (re.compile(r"\bswap\w*\b"), "swap"),
+    (re.compile(r"\b(?:disks?|space)\b"), "disk"),
+    (re.compile(r"\bload\b"), "load"),
+    (re.compile(r"\buptimes?\b"), "uptime"),
+    (re.compile(r"\bfailed (?:units?|services?)\b"), "failed_units"),
+    (re.compile(r"\b(?:down|unreachable|reachable|gone|outages?|offline)\b"), "reachable"),
+)
+_AGO = re.compile(r"\b(?:last|past) (?:(\d{1,3}) )?(hour|day|week)s?\b")
+_HOURS = {"hour": 1, "day": 24, "week": 168}
+# As the tool has it.
+_HOURS_MAX = 336
 
 
 def topic_of(words: str) -> Topic | None:
     """Return what a lower-case sentence is about, if a word of it says so."""
     if _HISTORY.search(words):
-        metric = next((name for pattern, name in _METRICS if pattern.search(words)), None)
-        return Topic("host_history", _HISTORY, {"metric": metric}) if metric else None
+        return _history(words)
     return next((topic for topic in TOPICS if topic.words.search(words)), None)
+
+
+def _history(words: str) -> Topic | None:
+    metric = next((name for pattern, name in _METRICS if pattern.search(words)), None)
+    if metric is None or (metric == "reachable" and "the service" in words):
+        return None  # how long a service is down is asked of the host itself
+    ago = _AGO.search(words)
+    hours = min(_HOURS_MAX, int(ago[1] or 1) * _HOURS[ago[2]]) if ago else None
+    return Topic("host_history", _HISTORY, {"metric": metric, "hours": hours or None})

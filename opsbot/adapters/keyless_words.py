@@ -45,6 +45,8 @@ def _one(result: ToolResult, tool: str) -> str:
         return _approval(value)
     if "error" in value and "results" not in value:
         return f"That was not possible: {_plain(value['error'])}"
+    if isinstance(value.get("all"), dict):
+        return _together(value, tool)
     if "results" in value or "errors" in value:
         return _per_host(value, tool)
     return _hosts(value) if isinstance(value.get("hosts"), list) else _facts(value)
@@ -81,6 +83,14 @@ def _per_host(value: Mapping[str, Any], tool: str) -> str:
     separator = "\n" if tool == "server_status" else "\n\n"
     bullet = "- " if len(lines) > 1 and separator == "\n" else ""
     return separator.join(bullet + line for line in lines) or "There was nothing to report."
+
+
+def _together(value: Mapping[str, Any], tool: str) -> str:
+    """Tell what a tool says of all its hosts at once, then who gave no answer."""
+    found = value["all"]
+    said = _tolerant(lambda _, f: _history(f), "", found) if tool == "host_history" else _facts(found)
+    silent = _per_host({"errors": value["errors"]}, tool) if value.get("errors") else ""
+    return "\n\n".join(part for part in (said, silent) if part)
 
 
 def _tolerant(say: Callable[[str, Mapping[str, Any]], str], host: str, found: Mapping[str, Any]) -> str:
@@ -170,6 +180,31 @@ def _logs(host: str, f: Mapping[str, Any]) -> str:
     return f"Newest log lines of `{f['unit']}` on **{host}**:\n{_code(chr(10).join(lines))}"
 
 
+def _history(f: Mapping[str, Any]) -> str:
+    head = f"{f['metric'][:1].upper()}{f['metric'][1:]} over the last {f['hours']} h:"
+    lines = [_course(name, one, f["unit"]) for name, one in f["servers"].items()]
+    hidden = [f"- and {f['not_shown']} more"] if f.get("not_shown") else []
+    return "\n".join([head, *(f"- {line}" for line in lines), *hidden])
+
+
+def _course(name: str, f: Mapping[str, Any], unit: str) -> str:
+    where = f"**{name}** `{_plain(f['mount'])}`" if f.get("mount") else f"**{name}**"
+    if "mean" not in f:
+        return f"{where}: {_plain(f['note'])}"
+    figure = _FIGURES.get(unit, _number)
+    now = f"last {_plain(f['last'])}" if f["now"] is None else f"{figure(f['now'])} now"
+    said = [f"{now}, between {figure(f['min'])} and {figure(f['max'])}", *([f["trend"]] if f["trend"] else [])]
+    said += f["since"]
+    said += [f"unreachable {span}" for span in f["unreachable"]] + [f"no samples {span}" for span in f["gaps"]]
+    said += [f["note"]] if f["note"] else []
+    return f"{where}: {'; '.join(said)} ({f['samples']} samples)"
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
+
+
+_FIGURES: dict[str, Callable[[float], str]] = {"percent": percent_text, "seconds": duration_text}
 _SENTENCES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "server_status": _server,
     "service_status": _service,

@@ -12,7 +12,7 @@ from tests.whole_bot import WholeBot
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(400)]
 
-WORDS = {"UNIT": "nginx", "NAME": "nothing-of-that-name", "METRIC": "load_1m", "HOST": "h1", "HOST|GROUP": "h1"}
+WORDS = {"UNIT": "nginx", "NAME": "nothing-of-that-name", "METRIC": "load", "HOST": "h1", "HOST|GROUP": "h1"}
 # The longest time limit of a reading tool, the second it may be late, and a busy machine.
 IN_TIME_S = 40
 

@@ -82,6 +82,7 @@ class World:
     hosts: dict[str, Host] = field(default_factory=lambda: dict(HOSTS))
     lifetime_s: float = 300
     secrets: tuple[str, ...] = ()
+    sample_every_s: float = 0.0
     ids: "count[int]" = field(default_factory=count)
 
 
@@ -98,6 +99,7 @@ class House:
             lifetime_s=world.lifetime_s,
             threads=8,
             sleep=lambda seconds: time.sleep(seconds / 100),
+            sample_every_s=world.sample_every_s,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

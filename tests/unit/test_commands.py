@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from opsbot import commands
 from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Propose, Read, Reset, parse
+from opsbot.discovery import SHIPPED_TOOLS, load_tools
+from opsbot.domain import Risk
 from opsbot.errors import BadArguments
+
+SHIPPED = load_tools([SHIPPED_TOOLS])
 
 
 @pytest.mark.parametrize(
@@ -27,7 +31,7 @@ from opsbot.errors import BadArguments
             Propose("restart_service", ("web-1", "web-2"), (("unit", "nginx"),), "it leaks"),
         ),
         ("changes web 6", Read("whats_changed", ("web",), (("hours", 6),))),
-        ("history load_1m web 48", Read("host_history", ("web",), (("metric", "load_1m"), ("hours", 48)))),
+        ("history load web 48", Read("host_history", ("web",), (("metric", "load"), ("hours", 48)))),
         ("stop nginx web-1", Propose("stop_service", ("web-1",), (("unit", "nginx"),))),
         ("reboot web-1 because of the kernel", Propose("reboot_host", ("web-1",), (), "of the kernel")),
         ("do my_tool web-1 count=3 name=x", Propose("my_tool", ("web-1",), (("count", "3"), ("name", "x")))),
@@ -58,7 +62,7 @@ def test_every_word(text, command):
         ("restart nginx because it leaks", "Usage: `restart"),
         ("logs nginx", "Usage: `logs"),
         ("do", "Usage: `do TOOL"),
-        ("history load_1m", "Usage: `history METRIC"),
+        ("history load", "Usage: `history METRIC"),
         ("reboot because", "no reason after `because`"),
         ("explain", "Usage: `explain ID`"),
         ("reset everything", "takes nothing after it"),
@@ -76,6 +80,17 @@ def test_a_wrong_line_is_told_what_is_expected(text, says):
 def test_any_text_is_a_command_or_a_readable_refusal(text):
     with suppress(BadArguments):  # any other exception fails the test
         parse(text)
+
+
+@pytest.mark.parametrize("form", [*commands._READING, *commands._WRITING], ids=lambda form: form.usage.words)
+def test_every_form_names_a_tool_and_arguments_that_exist(form):
+    tool = SHIPPED.get(form.tool)
+    arguments = {parameter.name for parameter in tool.parameters}
+    assert tool.takes_host
+    assert {*form.first, *([form.last] if form.last else [])} <= arguments
+    required = {parameter.name for parameter in tool.parameters if parameter.required}
+    assert required <= set(form.first)
+    assert (tool.risk is Risk.READ) == (form in commands._READING)
 
 
 def test_every_usage_line_has_a_parser_and_back():

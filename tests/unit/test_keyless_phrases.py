@@ -45,7 +45,7 @@ TOOLS = (
     spec("dns_check", hosts=_HOSTS_SCHEMA),
     spec("docker_containers", hosts=_HOSTS_SCHEMA),
     spec("disk_usage", hosts=_HOSTS_SCHEMA),
-    spec("host_history", hosts=_HOSTS_SCHEMA, metric={"type": "string"}),
+    spec("host_history", hosts=_HOSTS_SCHEMA, metric={"type": "string"}, hours={"type": "integer"}),
 )
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -114,7 +114,21 @@ CALLS = [
     ("does dns work on db-1", "dns_check", {"hosts": ["db-1"]}),
     ("which containers run on web-1", "docker_containers", {"hosts": ["web-1"]}),
     ("largest directories on db-1", "disk_usage", {"hosts": ["db-1"]}),
-    ("memory of db-1 over the last day", "host_history", {"hosts": ["db-1"], "metric": "memory_used_percent"}),
+    ("memory of db-1 over the last day", "host_history", {"hosts": ["db-1"], "metric": "memory", "hours": 24}),
+    ("memory history of web-1", "host_history", {"hosts": ["web-1"], "metric": "memory"}),
+    ("show me a chart of the load on web", "host_history", {"hosts": ["web"], "metric": "load"}),
+    ("cpu on web-1 in the last 6 hours", "host_history", {"hosts": ["web-1"], "metric": "cpu", "hours": 6}),
+    ("swap on db-1 over the past 2 weeks", "host_history", {"hosts": ["db-1"], "metric": "swap", "hours": 336}),
+    ("since when is the disk on db-1 full?", "host_history", {"hosts": ["db-1"], "metric": "disk"}),
+    ("since when is web-2 unreachable?", "host_history", {"hosts": ["web-2"], "metric": "reachable"}),
+    ("how long has db-1 been down?", "host_history", {"hosts": ["db-1"], "metric": "reachable"}),
+    (
+        "outages of web-1 over the last 9 weeks",
+        "host_history",
+        {"hosts": ["web-1"], "metric": "reachable", "hours": 336},
+    ),
+    ("uptime trend of all servers", "host_history", {"hosts": ["all"], "metric": "uptime"}),
+    ("since when has web-1 failed units?", "host_history", {"hosts": ["web-1"], "metric": "failed_units"}),
     ("since when is web-1 down", "host_history", {"hosts": ["web-1"], "metric": "reachable"}),
 ]
 
