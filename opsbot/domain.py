@@ -665,7 +665,7 @@ class Series:
 class Chart:
     """A picture of figures over time. `unit`: percent, bytes, seconds or "" (a plain number).
 
-    `threshold` is a line across it: what must not be passed.
+    `threshold` (finite) is a line across it: what must not be passed.
     """
 
     title: str

@@ -26,6 +26,8 @@ _LIBRARIES = (
     "slack_sdk",
     "sqlalchemy",
 )
+# Every failure of theirs reaches us as an exception; they log it as a traceback besides.
+_SILENT = ("paramiko",)
 _MAX_DEPTH = 6
 _SHOWN_CHARS = 300
 # Bolt puts whole request bodies, signatures included, into some of its messages (seen with 1.30: a bad signature at
@@ -38,7 +40,7 @@ def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | N
 
     Args:
         format: `console`, `json`, or `auto`: console if the stream is a terminal.
-        level: The least level of our own lines: debug, info, warning or error. Libraries never go below warning.
+        level: The least level of our own lines: debug, info, warning or error. Libraries never go below warning, paramiko not below critical.
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -57,7 +59,7 @@ def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | N
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger(name).setLevel(max(_least(name), root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -103,10 +105,14 @@ def _ordered(values: Iterable[Any]) -> Iterable[Any]:
     return sorted(values, key=repr) if isinstance(values, set | frozenset) else values
 
 
+def _least(library: str) -> int:
+    return logging.CRITICAL if library in _SILENT else logging.WARNING
+
+
 def _without_requests(record: logging.LogRecord) -> bool:
     """Drop libraries' chatter, and cut requests out of what Bolt says."""
     library = record.name.partition(".")[0]
-    if library in _LIBRARIES and record.levelno < logging.WARNING:
+    if library in _LIBRARIES and record.levelno < _least(library):
         return False
     if library == "slack_bolt":
         said = record.getMessage()

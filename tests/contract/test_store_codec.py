@@ -25,6 +25,16 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 points = st.lists(st.tuples(st.datetimes(timezones=st.just(UTC)), finite), max_size=3).map(tuple)
 st.register_type_strategy(domain.Series, st.builds(domain.Series, name=st.text(), points=points))
 st.register_type_strategy(
+    domain.Chart,
+    st.builds(
+        domain.Chart,
+        title=st.text(),
+        unit=st.text(),
+        series=st.lists(st.from_type(domain.Series), max_size=2).map(tuple),
+        threshold=st.none() | finite,
+    ),
+)
+st.register_type_strategy(
     Action,
     st.builds(
         Action,

@@ -77,7 +77,7 @@ def test_level_is_the_least_of_our_own_lines() -> None:
     assert [line["event"] for line in lines(stream)] == ["loud"]
 
 
-@pytest.mark.parametrize("name", ["slack_bolt.AsyncApp", "slack_sdk.web", "openai", "paramiko.transport", "httpx2"])
+@pytest.mark.parametrize("name", ["slack_bolt.AsyncApp", "slack_sdk.web", "openai", "httpx2"])
 def test_libraries_speak_only_when_something_is_wrong(name: str) -> None:
     stream = logged(level="debug")
     logger = logging.getLogger(name)
@@ -88,6 +88,12 @@ def test_libraries_speak_only_when_something_is_wrong(name: str) -> None:
     logger.warning("trouble")
     logger.setLevel(level)
     assert [line["event"] for line in lines(stream)] == ["trouble"]
+
+
+def test_failures_of_ssh_are_not_logged_as_tracebacks_besides() -> None:
+    stream = logged(level="debug")
+    logging.getLogger("paramiko.transport").error("Traceback (most recent call last):")
+    assert lines(stream) == []
 
 
 @pytest.mark.parametrize(
