@@ -40,7 +40,7 @@ def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | N
 
     Args:
         format: `console`, `json`, or `auto`: console if the stream is a terminal.
-        level: The least level of our own lines: debug, info, warning or error. Libraries never go below warning, paramiko not below critical.
+        level: The least level of our own lines: debug, info, warning or error. Libraries stay at warning, paramiko at critical, or above.
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
