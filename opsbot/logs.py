@@ -40,7 +40,8 @@ def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | N
 
     Args:
         format: `console`, `json`, or `auto`: console if the stream is a terminal.
-        level: The least level of our own lines: debug, info, warning or error. Libraries stay at warning, paramiko at critical, or above.
+        level: The least level of our own lines: debug, info, warning or error. Of libraries only warnings and errors
+            are logged, of paramiko not even these.
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
