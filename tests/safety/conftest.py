@@ -26,6 +26,7 @@ class RowRun:
     skipped: int = 0
     seconds: float = 0.0
     figures: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
 
 
@@ -42,12 +43,17 @@ class Figures:
     """Takes down what a test counted."""
 
     def __init__(self, row: str) -> None:
-        self._row = row
+        self._run = _RUNS.setdefault(row, RowRun())
 
     def note(self, **figures: object) -> None:
         """Note figures by name: `figures.note(requests_refused="10,000 of 10,000")`; underscores are blanks."""
-        run = _RUNS.setdefault(self._row, RowRun())
-        run.figures |= {name.replace("_", " "): _words(value) for name, value in figures.items()}
+        self._run.figures |= {name.replace("_", " "): _words(value) for name, value in figures.items()}
+
+    def add(self, **counts: int) -> None:
+        """Add to counts that several tests of the row share."""
+        for name, count in counts.items():
+            self._run.counts[name] = self._run.counts.get(name, 0) + count
+        self.note(**self._run.counts)
 
 
 def _words(value: object) -> str:

@@ -16,6 +16,7 @@ from opsbot.domain import ToolCall
 from opsbot.errors import ModelError
 from opsbot.ports import Done, ModelRequest, TextDelta
 from tests.model_servers import Turn, stream
+from tests.safety.conftest import Figures
 
 LOOK = ("call_1", "look", '{"hosts":["web-1","web-2"]}')
 ANSWERS = {
@@ -49,7 +50,7 @@ async def read(data: bytes, wire: str) -> Reply:
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_cut_at_every_byte_no_unfinished_turn_counts(name: str, wire: str):
+async def test_cut_at_every_byte_no_unfinished_turn_counts(name: str, wire: str, figures: Figures):
     turn = ANSWERS[name]
     data = stream(turn, f"/{wire}")
     whole = finished_at(data, wire)
@@ -63,6 +64,7 @@ async def test_cut_at_every_byte_no_unfinished_turn_counts(name: str, wire: str)
             assert offset >= whole, f"accepted an unfinished answer at {offset}"
             assert [(c.call_id, c.tool, c.arguments) for c in reply.calls] == list(turn.calls)
             assert reply.text == turn.text
+    figures.add(streams_cut=len(data) + 1, calls_from_unfinished_replies=0)
 
 
 class CutTransport(httpx2.AsyncBaseTransport):
