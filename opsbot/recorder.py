@@ -23,7 +23,7 @@ from opsbot.ports import Clock, Machines, Past, Samples, Services
 # Looks are kept by tens of seconds: however often people look, a host adds no more than six rows a minute.
 GRID_S = 10
 # So many looks in one transaction: some milliseconds of the database's one writer.
-_BATCH = 500
+_BATCH = 200
 # What waits when the database does not take it; the oldest are given up first.
 _MOST_WAITING = 20_000
 _MOUNTS = 8

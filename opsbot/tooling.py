@@ -27,7 +27,7 @@ from opsbot.domain import (
     UnitVerb,
     Vitals,
 )
-from opsbot.errors import CommandTimedOut, ToolDefinitionError
+from opsbot.errors import CommandTimedOut, StoreError, ToolDefinitionError, ToolError
 from opsbot.ports import Machines, Past
 
 
@@ -94,8 +94,15 @@ class Context:
         return self._machines.vitals(host, timeout_s=self.remaining_s)
 
     def history(self, host: Host, *metrics: Metric, hours: float) -> History:
-        """What was measured of the host over the last hours; it is not asked now, so it may also be down."""
-        return self._past.history(host.name, metrics, hours=hours)
+        """What was measured of the host over the last hours; it is not asked now, so it may also be down.
+
+        Raises:
+            ToolError: what is kept cannot be read just now.
+        """
+        try:
+            return self._past.history(host.name, metrics, hours=hours)
+        except StoreError as error:
+            raise ToolError(f"What was measured of {host.name} cannot be read: {error}") from error
 
     def show(self, host: Host, unit: str) -> UnitFacts:
         """Read one service."""

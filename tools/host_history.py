@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -235,10 +236,10 @@ def _told(points: _Points, kept: History, kind: _Kind, hours: int) -> dict[str, 
 
 
 def _evened(points: _Points, kind: _Kind) -> _Points:
-    """Thin for the picture: that a unit had failed must not drown in a mean."""
-    if kind.metric is Metric.FAILED_UNITS:
-        return evened(points, most=_POINTS, merge=max)
-    return evened(points, most=_POINTS)
+    """Thin for the picture. That a unit had failed must not drown in a mean; and it ends where the figures end."""
+    merge = max if kind.metric is Metric.FAILED_UNITS else fmean
+    thin = evened(points, most=_POINTS, merge=merge)
+    return [*thin[:-1], points[-1]]
 
 
 def _current(last_at: datetime, kept: History, kind: _Kind) -> bool:

@@ -117,6 +117,8 @@ def _server(host: str, f: Mapping[str, Any]) -> str:
     services = "failed services unknown" if failed is None else f"failed services: {_names(failed) or 'none'}"
     worries = _worries(f)
     verdict = f" Worth a look: {', '.join(worries)}." if worries else " Nothing stands out."
+    since = [f"{_plain(what)} {_plain(said)}" for what, said in (f.get("since") or {}).items()]
+    verdict += f" By what I kept: {', '.join(since)}." if since else ""
     return f"**{host}** ({f['os']}): {', '.join(facts)}; {services}.{verdict}"
 
 

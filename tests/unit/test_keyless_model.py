@@ -132,6 +132,61 @@ async def test_it_is_deterministic():
     assert (await answer([user("hello")]))[0] == (await answer([user("hello")]))[0]
 
 
+# --- the past --------------------------------------------------------------------------------------------------------
+
+COURSE = {
+    "now": 95.0,
+    "last": "95% at 2026-11-22 12:00 UTC",
+    "min": 40.0,
+    "max": 95.0,
+    "max_at": "2026-11-22 12:00 UTC",
+    "mean": 60.0,
+    "p95": 95.0,
+    "trend": "rising by 10.0 points a day",
+    "since": ["at or above 90% since 2026-11-22 11:00 UTC (1h 0m)"],
+    "unreachable": [],
+    "gaps": ["2026-11-22 03:00 UTC to 2026-11-22 04:00 (1h 0m)"],
+    "samples": 1380,
+    "note": "",
+    "limit": 90.0,
+}
+
+
+async def test_a_history_is_told_in_a_line_per_server_and_who_gave_no_answer():
+    down = COURSE | {"now": None, "trend": "", "since": [], "gaps": [], "mount": "/srv"}
+    none = {"samples": 0, "note": "no samples yet"}
+    servers = {"web-1": COURSE, "web-2": down, "db-1": none}
+    history = {"metric": "memory used", "unit": "percent", "hours": 24, "servers": servers, "not_shown": 3}
+    text = await told("host_history", {"all": history, "errors": {"lab-1": "The database is closed."}})
+    assert text.splitlines() == [
+        "Memory used over the last 24 h:",
+        "- **web-1**: 95% now, between 40% and 95%; rising by 10.0 points a day; at or above 90% since "
+        "2026-11-22 11:00 UTC (1h 0m); no samples 2026-11-22 03:00 UTC to 2026-11-22 04:00 (1h 0m) (1380 samples)",
+        "- **web-2** `/srv`: last 95% at 2026-11-22 12:00 UTC, between 40% and 95% (1380 samples)",
+        "- **db-1**: no samples yet",
+        "- and 3 more",
+        "",
+        "**lab-1** gave no answer: The database is closed.",
+    ]
+
+
+async def test_a_history_in_another_form_is_listed_as_it_is():
+    text = await told("host_history", {"all": {"metric": 5, "servers": []}})
+    assert "- metric: 5" in text
+
+
+async def test_what_a_tool_says_of_all_hosts_at_once_is_listed():
+    text = await told("compare_hosts", {"all": {"same": 12, "differences": [{"fact": "kernel", "odd": "web-2"}]}})
+    assert "- same: 12" in text
+    assert "fact kernel, odd web-2" in text
+
+
+async def test_a_status_says_since_when_it_is_so():
+    status = STATUS | {"memory_used_percent": 95.0, "since": {"memory": "at or above 90% since 2026-11-22 11:00 UTC"}}
+    text = await told("server_status", {"results": {"web-1": status}})
+    assert "By what I kept: memory at or above 90% since 2026-11-22 11:00 UTC." in text
+
+
 # --- never guessing --------------------------------------------------------------------------------------------------
 
 

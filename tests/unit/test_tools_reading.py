@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from opsbot_tools.server_status import server_status
 from opsbot_tools.service_logs import journal_time, service_logs
 from opsbot_tools.service_status import service_status
 
-from opsbot.domain import Disk, Host
-from opsbot.errors import BadArguments
+from opsbot.domain import Disk, History, Host, Metric, Sample
+from opsbot.errors import BadArguments, StoreError
 from opsbot.readable import duration_text, percent_text, size_text
 from opsbot.tooling import Context, Unit
 from tests.fake_machines import FakeMachines, FakeUnit, server_facts
@@ -123,6 +124,58 @@ def test_unknown_facts_are_shown_as_unknown():
     result = server_status.function(context(machines), HOST) | {"cpu_percent": None, "failed_units": None, "disks": []}
     (row,) = server_status.table({"web-1": result}).rows
     assert (row[2], row[5], row[6], row[7]) == ("unknown", "unknown", "unknown", "unknown")
+
+
+class Kept:
+    """A past in which memory and the root disk of web-1 have been full for an hour, and the load is high just now."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.asked: list[set[Metric]] = []
+
+    def history(self, host, metrics, *, hours) -> History:
+        self.asked.append(set(metrics))
+        if self.fault:
+            raise StoreError(self.fault)
+        until = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+        samples = [
+            Sample(host, metric, until - timedelta(minutes=90 - n), 95.0 if n >= 30 else 50.0, part)
+            for n in range(91)
+            for metric, part in ((Metric.MEMORY, ""), (Metric.DISK, "/"), (Metric.DISK, "/srv"))
+        ]
+        samples += [Sample(host, Metric.LOAD, until - timedelta(minutes=n), 9.0 if n == 0 else 0.5) for n in (1, 0)]
+        return History(tuple(one for one in samples if one.metric in metrics), until, samples[0].at, 60)
+
+
+def busy() -> FakeMachines:
+    machines = FakeMachines()
+    facts = server_facts("web-1")
+    machines.servers["web-1"] = replace(facts, memory_available_bytes=0, load=(9.0, 9.0, 9.0))
+    return machines
+
+
+def test_what_is_beyond_its_limit_says_since_when_if_that_was_kept():
+    result = server_status.function(Context(busy(), timeout_s=30, past=Kept()), HOST)
+    said = "at or above 90% since 2026-11-22 11:00 UTC"
+    # The load is above the processors only in the newest sample: nobody knows more than that it is.
+    assert result["since"] == {"/": said, "memory": said}
+    (row,) = server_status.table({"web-1": result}).rows
+    assert row[3] == f"100% of 4.0 GiB ({said})"
+    assert row[5] == f"/ 90%, 4.7 GiB free ({said})"
+
+
+def test_a_calm_server_costs_no_look_into_the_past():
+    machines, kept = FakeMachines(), Kept()
+    machines.servers["web-1"] = replace(server_facts("web-1"), disks=())
+    result = server_status.function(Context(machines, timeout_s=30, past=kept), HOST)
+    assert kept.asked == []
+    assert "since" not in result
+
+
+def test_a_past_that_cannot_be_read_costs_nobody_the_present():
+    result = server_status.function(Context(busy(), timeout_s=30, past=Kept("The disk is full.")), HOST)
+    assert result["memory_used_percent"] == 100.0
+    assert "since" not in result
 
 
 # --- service_status --------------------------------------------------------------------------------------------------
