@@ -75,6 +75,7 @@ def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report
         ("digest", approval.digest),
         ("reason", approval.reason or "none given"),
         ("note", approval.note or "-"),
+        ("read before", ", ".join(approval.tainted_by) or "no untrusted text"),
     ]
     facts += [
         ("approved by" if done.approve else "denied by", f"<@{done.actor.user_id}> at {_at(done.at)}")

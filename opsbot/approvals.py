@@ -50,13 +50,14 @@ class Proposal:
     impacts: Mapping[str, Impact]
     reason: str = ""
     call_id: str = ""
+    tainted_by: tuple[str, ...] = ()
 
 
 def open_approval(proposal: Proposal, rules: PolicyRules, *, now: datetime, lifetime_s: float) -> Approval:
     """Make the pending record of a proposal."""
     expires_at = now + timedelta(seconds=lifetime_s)
     bindings = bind(proposal.tool, proposal.action, proposal.hosts, rules)
-    bindings |= _own_bindings(proposal.requester, proposal.decision.needed, expires_at)
+    bindings |= _own_bindings(proposal.requester, proposal.decision.needed, expires_at, proposal.tainted_by)
     return Approval(
         id="".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH)),
         conversation_id=proposal.place.key,
@@ -75,6 +76,7 @@ def open_approval(proposal: Proposal, rules: PolicyRules, *, now: datetime, life
         expires_at=expires_at,
         digest=digest(bindings),
         bindings=bindings,
+        tainted_by=proposal.tainted_by,
     )
 
 
@@ -102,7 +104,7 @@ def check_unchanged(approval: Approval, current: Mapping[str, str]) -> None:
     Raises:
         Stale: the record was altered, or a bound field differs; the text names it.
     """
-    own = _own_bindings(approval.requester, approval.needed, approval.expires_at)
+    own = _own_bindings(approval.requester, approval.needed, approval.expires_at, approval.tainted_by)
     expected = dict(approval.bindings)
     for name, value in (dict(current) | own).items():
         if expected.get(name) != value:
@@ -219,7 +221,9 @@ def result_for_model(approval: Approval) -> ToolResult:
         content["decided_by"] = [f"<@{done.actor.user_id}>" for done in approval.reviews]
     if approval.halted:
         content["stopped_by"] = f"<@{approval.halted.actor.user_id}>"
-    return ToolResult(approval.call_id, rfc8785.dumps(content).decode(), approval.state is not ApprovalState.DONE)
+    text = rfc8785.dumps(content).decode()
+    failed = approval.state is not ApprovalState.DONE
+    return ToolResult(approval.call_id, text, failed, untrusted=bool(approval.outcomes))
 
 
 def entry(
@@ -237,6 +241,8 @@ def entry(
         "digest": approval.digest,
         "state": str(approval.state),
     }
+    if approval.tainted_by:
+        base["tainted_by"] = [*approval.tainted_by]
     return AuditEntry(
         kind=kind,
         at=at,
@@ -247,8 +253,13 @@ def entry(
     )
 
 
-def _own_bindings(requester: Actor, needed: int, expires_at: datetime) -> dict[str, str]:
-    return {"requester": requester.key, "needed": str(needed), "expires_at": expires_at.isoformat()}
+def _own_bindings(requester: Actor, needed: int, expires_at: datetime, tainted_by: tuple[str, ...]) -> dict[str, str]:
+    return {
+        "requester": requester.key,
+        "needed": str(needed),
+        "expires_at": expires_at.isoformat(),
+        "tainted_by": ", ".join(tainted_by),
+    }
 
 
 def _host_record(host: Host) -> Json:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -75,7 +76,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         await service.settled(approval)
 
     async def propose(conversation: Conversation, call: ToolCall, prepared: Prepared, asker: Actor) -> Approval:
-        return await desk.propose(conversation.place, asker, prepared, call_id=call.call_id)
+        read = taint.sources(conversation)
+        return await desk.propose(conversation.place, asker, prepared, call_id=call.call_id, tainted_by=read)
 
     desk = ApprovalDesk(
         store=ports.store,

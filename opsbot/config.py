@@ -31,7 +31,7 @@ from opsbot.config_yaml import Document, read_yaml
 from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, Rollout, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.inventory import Inventory
-from opsbot.policy import ApproverRule, PolicyRules
+from opsbot.policy import ApproverRule, PolicyRules, Tainted
 from opsbot.units import canonical_unit
 
 # Environment variables that win over the file, and the settings they are.
@@ -131,6 +131,7 @@ class Config:
             ),
             hosts_per_action=self.settings.limits.hosts_per_action,
             terminal_operator=policy.terminal_operator,
+            tainted=Tainted(policy.tainted),
             rollout=Rollout(**self.settings.rollout.model_dump()),
         )
 

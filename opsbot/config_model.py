@@ -130,6 +130,7 @@ class Policy(Section):
     approvers: tuple[Approvers, ...] = ()
     approval_expires_s: Annotated[int, Field(ge=30, le=1800)] = 300
     terminal_operator: bool = False
+    tainted: Literal["approve", "two", "deny"] = "approve"
 
 
 class Limits(Section):

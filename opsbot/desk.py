@@ -26,7 +26,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError
 from opsbot.executor import Executor
-from opsbot.policy import PolicyRules, decide
+from opsbot.policy import PolicyRules, after_reading, decide
 from opsbot.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
@@ -70,14 +70,24 @@ class ApprovalDesk:
     # --- proposals ---------------------------------------------------------------------------------------------------
 
     async def propose(
-        self, place: Place, requester: Actor, prepared: Prepared, *, call_id: str, reason: str = ""
+        self,
+        place: Place,
+        requester: Actor,
+        prepared: Prepared,
+        *,
+        call_id: str,
+        reason: str = "",
+        tainted_by: tuple[str, ...] = (),
     ) -> Approval:
         """Open an approval and post its card; for a call id seen before, the existing one.
+
+        `tainted_by`: what untrusted text was read before (see `taint.sources`).
 
         Raises:
             ToolError: policy denies it, the same is already asked for, or the target cannot be examined.
         """
         decision = decide(self.rules, requester, prepared.tool.risk, prepared.hosts)
+        decision = after_reading(self.rules, decision, tainted_by)
         if decision.verdict is not Verdict.NEED_APPROVAL:
             await self.store.audit.append(prepared.denial(decision.rule, requester, place.key, self.clock.now()))
             raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
@@ -93,6 +103,7 @@ class ApprovalDesk:
             impacts={name: _with_others(impact, others.get(name, ())) for name, impact in impacts.items()},
             reason=reason,
             call_id=call_id,
+            tainted_by=tainted_by,
         )
         now = self.clock.now()
         made = approvals.open_approval(proposal, self.rules, now=now, lifetime_s=self.lifetime_s)

@@ -383,11 +383,17 @@ class AssistantMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The one result of a call: JSON text for the model."""
+    """The one result of a call: JSON text for the model.
+
+    `nonce` fences the content off on its way to the model and does not occur in it; it is kept, so that a history is
+    the same bytes in every request. `untrusted`: it may hold free text of a host, a file or a stranger.
+    """
 
     call_id: str
     content: str
     failed: bool = False
+    nonce: str = ""
+    untrusted: bool = False
 
 
 Message: TypeAlias = UserMessage | AssistantMessage | ToolResult
@@ -549,7 +555,8 @@ class Approval:
 
     `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256
     over the canonical JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`).
-    `version` is bumped by every change. `halted`: who stopped it before its last host.
+    `version` is bumped by every change. `halted`: who stopped it before its last host. `tainted_by`: the untrusted text
+    the model had read when it proposed this (see `taint.sources`).
     """
 
     id: str
@@ -576,6 +583,7 @@ class Approval:
     version: int = 1
     bindings: Mapping[str, str] = field(default_factory=dict)
     halted: Order | None = None
+    tainted_by: tuple[str, ...] = ()
 
     @property
     def untouched(self) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import rfc8785
 
@@ -27,6 +28,14 @@ class ApproverRule:
         return environment in self.environments or ANYONE in self.environments
 
 
+class Tainted(StrEnum):
+    """What becomes of a change that the model proposes after it read untrusted text."""
+
+    APPROVE = "approve"  # a person approves it, as every change, and reads on the card what was read before
+    TWO = "two"  # two people at least approve it
+    DENY = "deny"  # the model may not propose it; a person can, by a command
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
     """The operator's rules. `terminal_operator`: who sits at the bot's terminal may approve what they asked there."""
@@ -37,6 +46,7 @@ class PolicyRules:
     hosts_per_action: int = 10
     terminal_operator: bool = False
     rollout: Rollout = field(default_factory=Rollout)
+    tainted: Tainted = Tainted.APPROVE
 
     @property
     def revision(self) -> str:
@@ -50,6 +60,7 @@ class PolicyRules:
             ],
             "hosts_per_action": self.hosts_per_action,
             "terminal_operator": self.terminal_operator,
+            "tainted": str(self.tainted),
         }
         return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
 
@@ -88,6 +99,21 @@ def decide(rules: PolicyRules, actor: Actor, risk: Risk, hosts: Sequence[Host]) 
             f"{len(hosts)} hosts in one action; the limit is {rules.hosts_per_action}. Ask for fewer at a time.",
         )
     return _approvers_for(rules, risk, hosts)
+
+
+def after_reading(rules: PolicyRules, decision: Decision, tainted_by: Sequence[str]) -> Decision:
+    """Return the decision on a change proposed after this untrusted text was read; it never becomes easier."""
+    if not tainted_by or decision.verdict is not Verdict.NEED_APPROVAL:
+        return decision
+    match rules.tainted:
+        case Tainted.APPROVE:
+            return decision
+        case Tainted.TWO:
+            return replace(decision, needed=max(decision.needed, _DANGER_NEEDS), rule=f"{decision.rule}, tainted.two")
+        case Tainted.DENY:
+            read = ", ".join(tainted_by)
+            reason = f"Untrusted text was read in this conversation ({read}); a person can ask for it by a command."
+            return Decision(Verdict.DENY, "tainted.deny", reason)
 
 
 def _approvers_for(rules: PolicyRules, risk: Risk, hosts: Sequence[Host]) -> Decision:

@@ -201,6 +201,9 @@ class Tool:
     `table({host: result}) -> Table` and `charts({host: result})` show results to people; `combine({host: result})`
     makes one answer for the model of them, for a tool whose point is the comparison. A `deferred` tool is named to the
     model and described only when it asks (`describe_tools`), because every description is paid for in every request.
+
+    `taints=False` says that its answers hold no free text of others: figures, states, and names the inventory knows.
+    What a host says outside of that taints all the same (see `vocabulary.py`).
     """
 
     name: str
@@ -218,6 +221,7 @@ class Tool:
     available: AvailableFunction | None = None
     needs: str = ""
     deferred: bool = False
+    taints: bool = True
     source_file: str = ""
     source_line: int = 0
     sha256: str = field(default="", compare=False)
@@ -234,6 +238,7 @@ class Extras(TypedDict, total=False):
     available: AvailableFunction | None
     needs: str
     deferred: bool
+    taints: bool
 
 
 def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Callable[[Callable[..., object]], Tool]:
@@ -243,7 +248,7 @@ def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Cal
         risk: `read`, `change` (one approval by default) or `danger`.
         timeout_s: Total seconds one call on one host may take, 1 to 600.
         extras: As `Tool` says: `impact` and `verify` are required unless risk is `read`; `available`, `needs`, `table`,
-            `charts`, `combine` and `deferred` where they fit.
+            `charts`, `combine`, `deferred` and `taints` where they fit.
 
     Raises:
         ToolDefinitionError: naming file, line and remedy.

@@ -188,7 +188,8 @@ class TurnLoop:
         try:
             return await self._run(conversation, call, watcher)
         except ToolError as error:
-            return self._redacted(_failure(call, str(error)))
+            untrusted = not isinstance(error, BadArguments)  # those name only what the model itself sent
+            return self._redacted(replace(_failure(call, str(error)), untrusted=untrusted))
 
     async def _run(self, conversation: Conversation, call: ToolCall, watcher: Watcher) -> ToolResult | Approval:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
@@ -211,7 +212,8 @@ class TurnLoop:
                 charts = charts_of(prepared.tool, fan_out.results, self.redactor)
                 shown = charts[: await watcher.charts(charts)] if charts else ()
                 text = _capped(_announcing(shown, fan_out.as_json()))
-                return self._redacted(ToolResult(call.call_id, text, failed=not fan_out.results))
+                failed = not fan_out.results
+                return self._redacted(ToolResult(call.call_id, text, failed, untrusted=prepared.tool.taints))
 
     def _described(self, call: ToolCall) -> str:
         """Say in a line each what the tools do that were asked for; the next request holds their schemas."""
@@ -222,7 +224,7 @@ class TurnLoop:
         return json.dumps({tool.name: tool.description.splitlines()[0] for tool in tools}, ensure_ascii=False)
 
     def _redacted(self, result: ToolResult) -> ToolResult:
-        return ToolResult(result.call_id, self.redactor.text(result.content), result.failed)
+        return replace(result, content=self.redactor.text(result.content))
 
     # --- the model ---------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from opsbot.domain import (
     Text,
 )
 from opsbot.rollout import shown_steps
+from opsbot.taint import caution
 
 _COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
 _MARKS = {"waiting": "·", "paused": "‖", "running": "…", "done": "✓", "failed": "✗", "untouched": "·"}
@@ -203,6 +204,7 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
     return [
         ("hosts", ", ".join(approval.action.hosts)),
         *(("rollout", said) for said in [approval.bindings.get("rollout")] if said),
+        *(("caution", caution(approval)) for _ in approval.tainted_by[:1]),
         ("arguments", arguments),
         ("asked by", approval.requester.user_id),
         ("reason, as given", approval.reason or "none"),

@@ -23,6 +23,7 @@ json_values = st.recursive(
 st.register_type_strategy(domain.datetime, st.datetimes(timezones=st.just(UTC)))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 points = st.lists(st.tuples(st.datetimes(timezones=st.just(UTC)), finite), max_size=3).map(tuple)
+st.register_type_strategy(float, finite)
 st.register_type_strategy(domain.Series, st.builds(domain.Series, name=st.text(), points=points))
 st.register_type_strategy(
     domain.Chart,
@@ -87,7 +88,7 @@ def test_containers_come_back_as_what_they_were() -> None:
 def test_the_stored_form_is_stable() -> None:
     """These bytes are in people's databases."""
     assert codec.MESSAGES.encode(ToolResult("c1", "{}")) == (
-        '{"type":"result","value":{"call_id":"c1","content":"{}","failed":false}}'
+        '{"type":"result","value":{"call_id":"c1","content":"{}","failed":false,"nonce":"","untrusted":false}}'
     )
     assert codec.MESSAGES.decode('{"type":"result","value":{"call_id":"c1","content":"x"}}') == ToolResult("c1", "x")
 
