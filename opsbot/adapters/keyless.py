@@ -26,6 +26,7 @@ HELP = (
     "- `is SERVICE running on HOST?`, `services on HOST`\n"
     "- `logs of SERVICE on HOST`, `last 20 lines of the SERVICE log on HOST`\n"
     "- `what changed on HOST?`, `ports on HOST`, `top processes on HOST`, `updates for HOST`, `compare HOST and HOST`\n"
+    "- `memory history of HOST`, `since when is the disk of HOST full?`, `outages of HOST in the last 3 days`\n"
     "- `restart SERVICE on HOST`, also start, stop and reload; `reboot HOST` (people approve it first)\n"
     "HOST is a server, a group or `all`, spelled as in `list hosts`."
 )

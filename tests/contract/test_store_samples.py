@@ -227,3 +227,20 @@ def test_every_metric_has_a_letter_of_its_own() -> None:
     assert set(_LETTERS) == set(Metric)
     assert len(_METRICS) == len(Metric)
     assert all(len(letter) == 1 for letter in _METRICS)
+
+
+async def test_approvals_records_are_all_written_beside_samples_thinning_and_readers(store: Store) -> None:
+    """Samples may be lost; a record that an approval waits for may not, however much is measured and asked."""
+    await store.samples.add([Sample(f"h{n}", LOAD, later(60 * m), 1.0) for n in range(20) for m in range(60)])
+
+    async def measured(number: int) -> None:
+        await store.samples.add([Sample(f"h{n}", LOAD, later(10_000 + number), 1.0) for n in range(200)])
+        await store.samples.thin(NOON + 3 * DAY, after=f"h{number}")
+
+    async def asked(number: int) -> int:
+        return len(await window(store, f"h{number}", LOAD))
+
+    records = [store.audit.append(entry("decided", n=n)) for n in range(30)]
+    found = await asyncio.gather(*map(measured, range(10)), *map(asked, range(20)), *records)
+    assert [record.seq for record in found[-30:]] == list(range(1, 31))
+    assert len(await store.audit.read()) == 30

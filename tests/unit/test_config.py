@@ -117,6 +117,8 @@ groups:
         ("tools: {folders: mine}", "tools.folders: must be a list"),
         ("log: {level: loud}", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
         ("tools: {risk: {restart_service: none}}", "must be 'read', 'change' or 'danger'"),
+        ("history: {every_s: 5}", "history.every_s: use 0 (off) or 10 to 3600 seconds"),
+        ("history: {every_s: 3601}", "less than or equal to 3600"),
         # secrets
         ("slack: {bot_token: xoxb-1-abc}", "a secret may not stand here"),
         ("model: {api_key: sk-abc}", "a secret may not stand here; write `{env: NAME}`"),
