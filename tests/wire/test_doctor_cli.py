@@ -16,7 +16,7 @@ from rich.console import Console
 
 from opsbot.adapters.doctor_terminal import console_for_findings, show
 from opsbot.diagnosis import Area, Finding, Subject
-from tests.ssh_answers import never_speaks
+from tests.ssh_answers import never_speaks, speaks_http
 from tests.ssh_servers import Exec, Keys, RawServer, SshServer, pin_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,7 +257,14 @@ def test_ctrl_c_prints_what_is_known_and_exits_130(desk: Desk, keys: Keys) -> No
     by_subject = {(each["subject"], each["check"]): each["said"] for each in document["findings"]}
     assert by_subject["box", "connection"] == f"127.0.0.1:{server.port}"
     assert by_subject["hung", "all checks"] == "interrupted"
-    assert "Traceback" not in err
+    assert err == ""
+
+
+def test_hosts_that_misbehave_leave_stderr_alone(desk: Desk, keys: Keys) -> None:
+    with RawServer(never_speaks) as silent, RawServer(speaks_http) as web:
+        desk.write(hung=silent.port, web=web.port)
+        ended = desk.run("--only", "hosts", "--json", "--timeout", "1")
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_help_loads_no_heavy_library() -> None:
