@@ -28,7 +28,7 @@ from opsbot.cli_config import config_path
 from opsbot.config import Config, Secrets, load
 from opsbot.config_model import Slack
 from opsbot.config_secrets import Secret
-from opsbot.diagnosis import Area, Finding, Subject, as_json, exit_code, in_order
+from opsbot.diagnosis import Area, Check, Finding, Subject, as_json, exit_code, in_order
 from opsbot.domain import Host
 from opsbot.errors import ConfigError, UnknownHost
 from opsbot.readable import plain_line
@@ -131,17 +131,19 @@ def _planned(options: argparse.Namespace) -> _Plan:
     try:
         config = load(path)
     except ConfigError as error:
-        return _Plan(known=_faults(subject, "file", error))
+        return _Plan(known=_faults(subject, Check.FILE, error))
     areas = _areas(options)
     hosts = _hosts(config, options.names) if "hosts" in areas else ()
-    known = [subject.ok("file", f"{len(config.inventory().hosts)} hosts in {len(config.inventory().groups)} groups")]
+    known = [
+        subject.ok(Check.FILE, f"hosts: {len(config.inventory().hosts)}, groups: {len(config.inventory().groups)}")
+    ]
     known += _tools(subject, config)
     secrets, missing = _secrets(subject, config, areas)
     known += [*missing, *(_untried(areas) if missing else _absent(config, areas))]
     edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
     shell = ParamikoShell(find=config.inventory().hosts.get)
     machines = HostMachines(shell, LocalShell())
-    edges += _host_edges(HostDoctor(machines, shell), hosts, options.timeout)
+    edges += _host_edges(HostDoctor(machines), hosts, options.timeout)
     return _Plan(tuple(edges), tuple(known), Redactor(secrets.values()), machines.close)
 
 
@@ -153,15 +155,15 @@ def _hosts(config: Config, names: Sequence[str]) -> tuple[Host, ...]:
         raise ConfigError(str(error)) from error
 
 
-def _faults(subject: Subject, check: str, error: ConfigError) -> tuple[Finding, ...]:
+def _faults(subject: Subject, check: Check, error: ConfigError) -> tuple[Finding, ...]:
     return tuple(subject.fail(check, fault, "`opsbot check` lists every fault; correct it.") for fault in error.faults)
 
 
 def _tools(subject: Subject, config: Config) -> tuple[Finding, ...]:
     try:
-        return (subject.ok("tools", f"{len(tools_of(config).tools)} load"),)
+        return (subject.ok(Check.TOOLS, f"all {len(tools_of(config).tools)} load"),)
     except ConfigError as error:
-        return _faults(subject, "tools", error)
+        return _faults(subject, Check.TOOLS, error)
 
 
 def _secrets(subject: Subject, config: Config, areas: Sequence[str]) -> tuple[Secrets, tuple[Finding, ...]]:
@@ -171,7 +173,7 @@ def _secrets(subject: Subject, config: Config, areas: Sequence[str]) -> tuple[Se
     try:
         secrets = config.secrets(slack="slack" in areas)
     except ConfigError as error:
-        return Secrets(), _faults(subject, "secrets", error)
+        return Secrets(), _faults(subject, Check.SECRETS, error)
     for name in config.secret_variables():
         os.environ.pop(name, None)  # commands on this machine must not find them there
     return secrets, ()
@@ -179,7 +181,7 @@ def _secrets(subject: Subject, config: Config, areas: Sequence[str]) -> tuple[Se
 
 def _untried(areas: Sequence[str]) -> list[Finding]:
     said = "secrets are missing, see configuration"
-    return [Subject(Area(area), area).skipped("all checks", said) for area in areas if area != "hosts"]
+    return [Subject(Area(area), area).skipped(Check.ALL, said) for area in areas if area != "hosts"]
 
 
 def _host_edges(hosts_doctor: HostDoctor, hosts: Sequence[Host], timeout_s: float) -> Iterator[Edge]:
@@ -207,12 +209,12 @@ def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeo
 def _absent(config: Config, areas: Sequence[str]) -> Iterator[Finding]:
     """Say what is not tried because it is not configured."""
     if "slack" in areas and config.slack is None:
-        yield Subject(Area.SLACK, "slack").skipped("all checks", "no `slack:` section: terminal only")
+        yield Subject(Area.SLACK, "slack").skipped(Check.ALL, "no `slack:` section: terminal only")
     if "model" in areas and config.model.keyless:
         said = "no model is configured (keyless): commands and plain questions are answered without one"
-        yield Subject(Area.MODEL, "no model").skipped("all checks", said)
+        yield Subject(Area.MODEL, "no model").skipped(Check.ALL, said)
     if "hosts" in areas and not config.inventory().hosts:
-        yield Subject(Area.HOSTS, "inventory").skipped("all checks", "no hosts are configured")
+        yield Subject(Area.HOSTS, "inventory").skipped(Check.ALL, "no hosts are configured")
 
 
 def _slack_edge(config: Config, slack: Slack, secrets: Secrets, timeout_s: float) -> Edge:

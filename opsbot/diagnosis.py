@@ -1,8 +1,9 @@
 """What `opsbot doctor` found: one finding per edge that was tried, what it means in all, and its exit code."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Area(StrEnum):
@@ -24,6 +25,123 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+class Check(StrEnum):
+    """What is looked at. Those that are made for each item of a list end with its name: `container web`."""
+
+    # Stand for whatever was to be tried.
+    ALL = "all checks"
+    ANSWER = "answer"
+    ITSELF = "check"
+
+    FILE = "file"
+    TOOLS = "tools"
+    SECRETS = "secrets"
+
+    SETTINGS = "settings"
+    BOT_TOKEN = "bot token"  # noqa: S105 a name, no secret
+    SCOPES = "scopes"
+    CLOCK = "clock"
+    APP_TOKEN = "app-level token"  # noqa: S105 a name, no secret
+    SOCKET = "socket"
+    SIGNING_SECRET = "signing secret"  # noqa: S105 a name, no secret
+    PORT = "port"
+
+    END_OF_LIFE = "end of life"
+    ENDPOINT = "endpoint"
+    KEY = "key"
+    MODEL = "model"
+    REQUEST = "request"
+    LIMITS = "limits"
+    STREAMING = "streaming"
+    FUNCTION_CALLING = "function calling"
+
+    PLACE = "place"
+    DISK_SPACE = "disk space"
+    OPENS = "opens"
+    FILE_OWNER = "file owner"
+    FILE_RIGHTS = "file rights"
+    INTEGRITY = "integrity"
+    TABLES = "tables"
+    AUDIT_LOG = "audit log"
+    WRITING = "writing"
+
+    CONNECTION = "connection"
+    JUMP_HOST = "jump host"
+    HOST_KEY = "host key"
+    KEY_FILE = "key file"
+    LOG_IN = "log-in"
+    SYSTEM = "system"
+    SUDO = "sudo"
+    CONTAINERS = "containers"
+    CONTAINER = "container"
+    UNITS = "units"
+    JOURNAL = "journal"
+    HEALTH_CHECKS = "health checks"
+    HEALTH = "health of"
+    CERTIFICATES = "certificates"
+    CERTIFICATE = "certificate"
+
+
+# Made about anything, in every area.
+EVERYWHERE = (Check.ALL, Check.ANSWER, Check.ITSELF)
+# What is made in each area besides, in the order of docs/doctor.md.
+CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
+    {
+        Area.CONFIGURATION: (Check.FILE, Check.TOOLS, Check.SECRETS),
+        Area.SLACK: (
+            Check.SETTINGS,
+            Check.BOT_TOKEN,
+            Check.SCOPES,
+            Check.CLOCK,
+            Check.APP_TOKEN,
+            Check.SOCKET,
+            Check.SIGNING_SECRET,
+            Check.PORT,
+        ),
+        Area.MODEL: (
+            Check.END_OF_LIFE,
+            Check.ENDPOINT,
+            Check.KEY,
+            Check.MODEL,
+            Check.REQUEST,
+            Check.LIMITS,
+            Check.STREAMING,
+            Check.FUNCTION_CALLING,
+        ),
+        Area.STORE: (
+            Check.PLACE,
+            Check.DISK_SPACE,
+            Check.OPENS,
+            Check.FILE_OWNER,
+            Check.FILE_RIGHTS,
+            Check.INTEGRITY,
+            Check.CLOCK,
+            Check.TABLES,
+            Check.AUDIT_LOG,
+            Check.WRITING,
+        ),
+        Area.HOSTS: (
+            Check.KEY_FILE,
+            Check.CONNECTION,
+            Check.JUMP_HOST,
+            Check.HOST_KEY,
+            Check.LOG_IN,
+            Check.CLOCK,
+            Check.SYSTEM,
+            Check.SUDO,
+            Check.CONTAINERS,
+            Check.CONTAINER,
+            Check.UNITS,
+            Check.JOURNAL,
+            Check.HEALTH_CHECKS,
+            Check.HEALTH,
+            Check.CERTIFICATES,
+            Check.CERTIFICATE,
+        ),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One check of one subject. `remedy` is "" only where nothing is to be done."""
@@ -39,26 +157,35 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is checked; makes its findings."""
+    """What is checked; makes its findings. `item`: which of a list of things the check is about."""
 
     area: Area
     name: str
+    item: str = ""
 
-    def ok(self, check: str, said: str, *, took_s: float = 0.0) -> Finding:
+    def of(self, item: str) -> "Subject":
+        """Return the same subject, for checks of one thing it has a list of."""
+        return replace(self, item=item)
+
+    def ok(self, check: Check, said: str, *, took_s: float = 0.0) -> Finding:
         """It works."""
-        return Finding(self.area, self.name, check, Status.OK, said, duration_ms=round(took_s * 1000))
+        return self._finding(check, Status.OK, said, "", took_s)
 
-    def warn(self, check: str, said: str, remedy: str, *, took_s: float = 0.0) -> Finding:
+    def warn(self, check: Check, said: str, remedy: str, *, took_s: float = 0.0) -> Finding:
         """It works, but somebody should look at it."""
-        return Finding(self.area, self.name, check, Status.WARN, said, remedy, round(took_s * 1000))
+        return self._finding(check, Status.WARN, said, remedy, took_s)
 
-    def fail(self, check: str, said: str, remedy: str, *, took_s: float = 0.0) -> Finding:
+    def fail(self, check: Check, said: str, remedy: str, *, took_s: float = 0.0) -> Finding:
         """It does not work."""
-        return Finding(self.area, self.name, check, Status.FAIL, said, remedy, round(took_s * 1000))
+        return self._finding(check, Status.FAIL, said, remedy, took_s)
 
-    def skipped(self, check: str, said: str, remedy: str = "") -> Finding:
+    def skipped(self, check: Check, said: str, remedy: str = "") -> Finding:
         """It was not tried."""
-        return Finding(self.area, self.name, check, Status.SKIPPED, said, remedy)
+        return self._finding(check, Status.SKIPPED, said, remedy, 0.0)
+
+    def _finding(self, check: Check, status: Status, said: str, remedy: str, took_s: float) -> Finding:
+        what = f"{check} {self.item}" if self.item else str(check)
+        return Finding(self.area, self.name, what, status, said, remedy, round(took_s * 1000))
 
 
 _WORST_FIRST = (Status.FAIL, Status.WARN, Status.SKIPPED, Status.OK)
@@ -87,13 +214,20 @@ def counts(findings: Iterable[Finding]) -> dict[Status, int]:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Say in one line how it went: `41 checks: 38 ok, 1 warning, 2 failures.`"""
+    """Say in one line how it went: `41 checks: 38 ok, 1 warning, 2 failures. 5 of 7 hosts are well.`"""
     number = counts(findings)
     words = [f"{number[Status.OK]} ok"]
     words += [_plural(number[Status.WARN], "warning")] if number[Status.WARN] else []
     words += [_plural(number[Status.FAIL], "failure")] if number[Status.FAIL] else []
     words += [f"{number[Status.SKIPPED]} skipped"] if number[Status.SKIPPED] else []
-    return f"{_plural(len(findings), 'check')}: {', '.join(words)}."
+    return f"{_plural(len(findings), 'check')}: {', '.join(words)}.{_hosts_well(findings)}"
+
+
+def _hosts_well(findings: Sequence[Finding]) -> str:
+    found = [finding for finding in findings if finding.area is Area.HOSTS]
+    hosts = {finding.subject for finding in found}
+    sick = {finding.subject for finding in found if finding.status is not Status.OK}
+    return f" {len(hosts - sick)} of {len(hosts)} hosts are well." if len(hosts) > 1 else ""
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -31,6 +31,7 @@ traceback and an id; the person sees only the id.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 
 class OpsbotError(Exception):
@@ -75,8 +76,25 @@ class CommandTimedOut(ToolError):
     """The total deadline passed before the command ended."""
 
 
+class Step(StrEnum):
+    """A step of connecting to a host."""
+
+    ADDRESS = "address"
+    CONNECT = "connect"
+    GREETING = "greeting"
+    HANDSHAKE = "handshake"
+    HOST_KEY = "host key"
+    LOG_IN = "log-in"
+    KEY_ACCEPTED = "key accepted"
+    SESSION = "session"
+
+
 class HostUnreachable(ToolError):
-    """No usable connection to the host; the command was never sent."""
+    """No usable connection to the host; the command was never sent. `failed_at`: the step, where one was tried."""
+
+    def __init__(self, text: str, *, failed_at: Step | None = None) -> None:
+        super().__init__(text)
+        self.failed_at = failed_at
 
 
 class HostBusy(HostUnreachable):

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeAlias, TypeVar
 
-from opsbot.diagnosis import Finding, Subject
+from opsbot.diagnosis import Check, Finding, Subject
 from opsbot.errors import OpsbotError
 
 T = TypeVar("T")
@@ -69,9 +69,9 @@ class Trials:
         under_way = [
             finding
             for trial in self._running
-            for finding in (*trial.findings, trial.edge.subject.skipped("all checks", "interrupted"))
+            for finding in (*trial.findings, trial.edge.subject.skipped(Check.ALL, "interrupted"))
         ]
-        never = [edge.subject.skipped("all checks", "interrupted before it began") for edge in reversed(self._waiting)]
+        never = [edge.subject.skipped(Check.ALL, "interrupted before it began") for edge in reversed(self._waiting)]
         return (*self._findings, *under_way, *never)
 
     def _start(self, edge: Edge) -> None:
@@ -87,10 +87,10 @@ class Trials:
             for finding in trial.edge.attempt(trial.edge.timeout_s):
                 trial.findings.append(finding)
         except OpsbotError as error:
-            trial.findings.append(subject.fail("check", str(error), "Mend what it says, and run it again."))
+            trial.findings.append(subject.fail(Check.ITSELF, str(error), "Mend what it says, and run it again."))
         except Exception as error:  # noqa: BLE001 a fault of one check must not hide the findings of the others
             said = f"a fault in opsbot itself: {type(error).__name__}: {error}"
-            trial.findings.append(subject.fail("check", said, "Please report it, with this line."))
+            trial.findings.append(subject.fail(Check.ITSELF, said, "Please report it, with this line."))
         trial.ended = True
         self._ended.put(trial)
 
@@ -110,7 +110,7 @@ class Trials:
         took_s = time.monotonic() - trial.started
         said = f"no answer within {trial.edge.timeout_s:g} s, and given up"
         remedy = "Try it by hand; if it is only slow, give more time: --timeout."
-        return [*trial.findings, trial.edge.subject.fail("answer", said, remedy, took_s=took_s)]
+        return [*trial.findings, trial.edge.subject.fail(Check.ANSWER, said, remedy, took_s=took_s)]
 
 
 def _overdue_at(trial: _Trial) -> float:

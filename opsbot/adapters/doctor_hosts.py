@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from opsbot.adapters.doctor_host_script import (
     Look,
@@ -15,15 +14,13 @@ from opsbot.adapters.doctor_host_script import (
     root_commands_of,
     script_for,
 )
+from opsbot.adapters.doctor_reach import have_keys, hung_remedy, reached, unreached
 from opsbot.adapters.ssh_deadline import Deadline
-from opsbot.adapters.ssh_keys import KeyRing
-from opsbot.adapters.ssh_link import pins_of
-from opsbot.diagnosis import Area, Finding, Subject
-from opsbot.domain import CertificateReport, CheckResult, CommandResult, Connection, Host, ServiceManager, UnitFacts
-from opsbot.errors import HostUnreachable, ToolError
+from opsbot.diagnosis import Area, Check, Finding, Subject
+from opsbot.domain import CertificateReport, CheckResult, Connection, Host, ServiceManager, UnitFacts
+from opsbot.errors import CommandTimedOut, ToolError
 from opsbot.ports import Machines
 from opsbot.readable import duration_text, plain_line
-from opsbot.trust import fingerprint_of
 
 # Beyond it, journals of two hosts can no longer be laid side by side; signatures of Slack end at 300 s.
 SKEW_WARN_S = 5.0
@@ -34,20 +31,11 @@ _RESERVE_S = 1.0
 _RULES_ONE_BY_ONE = 3
 
 
-class KeyScanner(Protocol):
-    """What an SSH shell can do besides running commands."""
-
-    def scan_host_key(self, host: Host, *, timeout_s: float) -> str:
-        """Return the key the host offers. Raises HostUnreachable."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class HostDoctor:
     """Checks one host at a time; thread-safe. `now` is the bot's clock."""
 
     machines: Machines
-    scanner: KeyScanner
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def check(self, host: Host, *, timeout_s: float) -> Iterator[Finding]:
@@ -59,49 +47,25 @@ class HostDoctor:
         asked_at = self.now()
         try:
             if host.connection is Connection.SSH:
-                _have_keys(host)
+                have_keys(host)
             said = self.machines.run(host, ("sh", "-c", script), timeout_s=deadline.left_s, max_bytes=2**18)
         except ToolError as error:
-            yield self._unreached(subject, host, error, deadline)
+            yield unreached(subject, host, error, took_s=timeout_s - deadline.left_s)
             return
-        yield from _reached(subject, host, said)
+        yield from reached(subject, host, said)
         look = parse_look(said.stdout)
         yield _clock(subject, host, look, asked_at, self.now())
         yield _system(subject, look)
         yield from sudo(subject, host, commands, look)
         yield from containers(subject, host, commands, look)
-        yield from self._services(subject, host, look, deadline)
+        if host.units:
+            yield from self._services(subject, host, deadline)
+        if host.units and host.service_manager is ServiceManager.SYSTEMD:
+            yield journal(subject, host, look)
         yield from self._health(subject, host, deadline)
         yield from self._certificates(subject, host, deadline)
 
-    def _unreached(self, subject: Subject, host: Host, error: ToolError, deadline: Deadline) -> Finding:
-        """Say which step failed: the way there, the host's key, or the log-in."""
-        said = plain_line(str(error), limit=600)
-        took_s = deadline.timeout_s - deadline.left_s
-        if isinstance(error, _Unusable):
-            return subject.fail(error.check, said, error.remedy)
-        if isinstance(error.__cause__, HostUnreachable):
-            return subject.fail("jump host", said, _jump_remedy(host), took_s=took_s)
-        if not isinstance(error, HostUnreachable):
-            return subject.fail("answer", said, _hung_remedy(host), took_s=took_s)
-        seen = self._offered_key(host, deadline)
-        if seen is None:
-            return subject.fail("connection", said, _connect_remedy(host), took_s=took_s)
-        if seen.split()[:2] not in [line.split()[:2] for line in host.host_key.splitlines()]:
-            return subject.fail("host key", said, _key_remedy(host, seen), took_s=took_s)
-        return subject.fail("log-in", said, _login_remedy(host), took_s=took_s)
-
-    def _offered_key(self, host: Host, deadline: Deadline) -> str | None:
-        if host.connection is not Connection.SSH or deadline.passed:
-            return None
-        try:
-            return self.scanner.scan_host_key(host, timeout_s=deadline.left_s)
-        except HostUnreachable:
-            return None
-
-    def _services(self, subject: Subject, host: Host, look: Look, deadline: Deadline) -> Iterator[Finding]:
-        if not host.units:
-            return
+    def _services(self, subject: Subject, host: Host, deadline: Deadline) -> Iterator[Finding]:
         services = self.machines.services(host)
         started = time.monotonic()
         try:
@@ -110,17 +74,16 @@ class HostDoctor:
                 if unit not in known or not known[unit].exists:  # an alias is listed under its own name
                     known[unit] = services.show(unit, timeout_s=_share(deadline))
         except ToolError as error:
-            yield subject.fail("units", plain_line(str(error), limit=400), _manager_remedy(host))
+            remedy = hung_remedy(host) if isinstance(error, CommandTimedOut) else _manager_remedy(host)
+            yield subject.fail(Check.UNITS, plain_line(str(error), limit=400), remedy)
             return
         yield from units(subject, host, known, time.monotonic() - started)
-        if host.service_manager is ServiceManager.SYSTEMD:
-            yield journal(subject, host, look)
 
     def _health(self, subject: Subject, host: Host, deadline: Deadline) -> Iterator[Finding]:
         if not host.health:
             return
         if deadline.left_s < _RESERVE_S:
-            yield subject.skipped("health checks", "no time was left", "Give more time: --timeout.")
+            yield subject.skipped(Check.HEALTH_CHECKS, "no time was left", "Give more time: --timeout.")
             return
         results = self.machines.checks(host, sorted(host.health), timeout_s=deadline.left_s)
         yield from health(subject, results)
@@ -129,87 +92,23 @@ class HostDoctor:
         if not host.certificates:
             return
         if deadline.left_s < _RESERVE_S:
-            yield subject.skipped("certificates", "no time was left", "Give more time: --timeout.")
+            yield subject.skipped(Check.CERTIFICATES, "no time was left", "Give more time: --timeout.")
             return
         try:
             reports = self.machines.certificates(host, timeout_s=deadline.left_s)
         except ToolError as error:
             yield subject.fail(
-                "certificates", plain_line(str(error), limit=400), "Run it again with a longer --timeout."
+                Check.CERTIFICATES, plain_line(str(error), limit=400), "Run it again with a longer --timeout."
             )
             return
         yield from certificates(subject, host, reports)
 
 
-# --- the way to the host ---------------------------------------------------------------------------------------------
-
-
-class _Unusable(HostUnreachable):
-    """The inventory's own part of a connection is missing: found without asking anybody."""
-
-    def __init__(self, check: str, said: str, remedy: str) -> None:
-        super().__init__(said)
-        self.check = check
-        self.remedy = remedy
-
-
-def _have_keys(host: Host) -> None:
-    try:
-        pins_of(host)
-    except HostUnreachable as error:
-        raise _Unusable("host key", str(error), f"`opsbot hosts trust {host.name}` shows and pins it.") from None
-    try:
-        KeyRing().load(host.key_file)
-    except HostUnreachable as error:
-        remedy = f"Set `key` of {host.name} to a private key file of the bot's own, mode 0600."
-        raise _Unusable("key file", str(error), remedy) from None
-
-
-def _reached(subject: Subject, host: Host, said: CommandResult) -> Iterator[Finding]:
-    if host.connection is Connection.LOCAL:
-        yield subject.ok("connection", "this machine", took_s=said.duration_s)
-        return
-    via = f" through {host.jump}" if host.jump else ""
-    yield subject.ok("connection", f"{host.address}:{host.port}{via}", took_s=said.duration_s)
-    pins = [fingerprint_of(line) for line in host.host_key.splitlines() if line.strip()]
-    yield subject.ok("host key", f"as pinned: {' or '.join(pins)}")
-    yield subject.ok("log-in", f"as {host.user}")
-
-
-def _jump_remedy(host: Host) -> str:
-    return f"Mend the jump host first: `opsbot doctor {host.jump}`."
-
-
-def _hung_remedy(host: Host) -> str:
-    return f"Log in by hand: `ssh {host.user}@{host.address} true`; a hung disk, directory server or PAM module shows."
-
-
-def _connect_remedy(host: Host) -> str:
-    way = f"from {host.jump}" if host.jump else "from here"
-    return (
-        f"Check that the host is up, `address` and `port`, sshd, and the firewalls {way} to {host.address}:{host.port}."
-    )
-
-
-def _key_remedy(host: Host, seen: str) -> str:
-    return (
-        f"Seen now: {fingerprint_of(seen)}. If the host was reinstalled, compare with `ssh-keygen -lf "
-        f"/etc/ssh/ssh_host_ed25519_key.pub` on it, then `opsbot hosts trust --replace {host.name}`."
-    )
-
-
-def _login_remedy(host: Host) -> str:
-    public = f"`ssh-keygen -yf {host.key_file}`"
-    return (
-        f"Put what {public} prints into ~{host.user}/.ssh/authorized_keys on {host.name}; sshd's log there says more."
-    )
+# --- what the host said ----------------------------------------------------------------------------------------------
 
 
 def _manager_remedy(host: Host) -> str:
     return f"Check `service_manager` and `service_command` of {host.name} (now {host.service_manager})."
-
-
-# --- what the host said ----------------------------------------------------------------------------------------------
 
 
 def _share(deadline: Deadline) -> float:
@@ -218,33 +117,33 @@ def _share(deadline: Deadline) -> float:
 
 def _clock(subject: Subject, host: Host, look: Look, before: datetime, after: datetime) -> Finding:
     if look.time is None:
-        return subject.warn("clock", "it did not tell its time", _hung_remedy(host))
+        return subject.warn(Check.CLOCK, "it did not tell its time", hung_remedy(host))
     # The host looked at its clock at some time in between, and told whole seconds.
     early, late = look.time - after.timestamp(), look.time + 1 - before.timestamp()
     skew_s = max(early, 0.0) + min(late, 0.0)
     if abs(skew_s) < SKEW_WARN_S:
-        return subject.ok("clock", "agrees with the bot's")
+        return subject.ok(Check.CLOCK, "agrees with the bot's")
     said = f"{duration_text(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} the bot's"
     remedy = (
         f"`timedatectl` on {host.name} shows whether it is synchronised; if most hosts differ alike, the wrong clock "
         "is this machine's."
     )
     make = subject.fail if abs(skew_s) >= SKEW_FAIL_S else subject.warn
-    return make("clock", said, remedy)
+    return make(Check.CLOCK, said, remedy)
 
 
 def _system(subject: Subject, look: Look) -> Finding:
-    return subject.ok("system", look.os or "not said (no /etc/os-release)")
+    return subject.ok(Check.SYSTEM, look.os or "not said (no /etc/os-release)")
 
 
 def sudo(subject: Subject, host: Host, commands: Sequence[RootCommand], look: Look) -> Iterator[Finding]:
     """Compare what sudo allows with what the inventory does; containers are looked at apart."""
     asked = [(number, each) for number, each in enumerate(commands) if not each.container]
-    yield from _rules(subject, host, "sudo", asked, look)
+    yield from _rules(subject, host, Check.SUDO, asked, look)
 
 
 def _rules(
-    subject: Subject, host: Host, check: str, asked: Sequence[tuple[int, RootCommand]], look: Look
+    subject: Subject, host: Host, check: Check, asked: Sequence[tuple[int, RootCommand]], look: Look
 ) -> Iterator[Finding]:
     if not asked:
         return
@@ -269,7 +168,9 @@ def _rules(
         yield subject.ok(check, f"all {len(asked)} commands allowed without a password")
 
 
-def _missing(subject: Subject, host: Host, check: str, missing: Sequence[RootCommand], words: str) -> Iterator[Finding]:
+def _missing(
+    subject: Subject, host: Host, check: Check, missing: Sequence[RootCommand], words: str
+) -> Iterator[Finding]:
     quoted = f" ({words})" if words else ""
     if len(missing) > _RULES_ONE_BY_ONE:
         said = f"{len(missing)} commands are not allowed, first: {missing[0].purpose}{quoted}"
@@ -288,7 +189,7 @@ def containers(subject: Subject, host: Host, commands: Sequence[RootCommand], lo
         return
     if look.engine not in ("docker", "podman"):
         yield subject.fail(
-            "containers",
+            Check.CONTAINERS,
             "neither docker nor podman is installed there, but `containers` lists some",
             f"Install one, or take `containers` off {host.name}.",
         )
@@ -305,12 +206,13 @@ def _container(
     root: tuple[Sequence[RootCommand], Look],
 ) -> Iterator[Finding]:
     commands, look = root
+    subject = subject.of(name)
     if tried is not None and tried[0] == 0:
-        yield subject.ok(f"container {name}", f"there, in {look.engine}, as the bot's own user")
+        yield subject.ok(Check.CONTAINER, f"there, in {look.engine}, as the bot's own user")
         return
     if tried is not None and "no such" in tried[1].lower() and not host.sudo:
         yield subject.fail(
-            f"container {name}", f"{look.engine} has none of that name", f"Correct `containers` of {host.name}."
+            Check.CONTAINER, f"{look.engine} has none of that name", f"Correct `containers` of {host.name}."
         )
         return
     asked = [
@@ -319,21 +221,21 @@ def _container(
     if not asked:
         said = tried[1] if tried else "not asked in time"
         remedy = f"Let {host.user or 'its user'} speak to {look.engine}, or set `sudo: true`."
-        yield subject.fail(f"container {name}", said, remedy)
+        yield subject.fail(Check.CONTAINER, said, remedy)
         return
-    yield from _rules(subject, host, f"container {name}", asked, look)
+    yield from _rules(subject, host, Check.CONTAINER, asked, look)
 
 
 def journal(subject: Subject, host: Host, look: Look) -> Finding:
     """Whether the bot may read the journal; without it `service_logs` knows nothing."""
     match look.journal:
         case "open":
-            return subject.ok("journal", "readable")
+            return subject.ok(Check.JOURNAL, "readable")
         case "none":
-            return subject.warn("journal", "there is no system journal", "Check that systemd-journald runs there.")
+            return subject.warn(Check.JOURNAL, "there is no system journal", "Check that systemd-journald runs there.")
         case _:
             remedy = f"On {host.name}: `usermod -aG systemd-journal {look.user or host.user or 'USER'}`."
-            return subject.fail("journal", "the bot's user may not read it, so logs are not known", remedy)
+            return subject.fail(Check.JOURNAL, "the bot's user may not read it, so logs are not known", remedy)
 
 
 def units(subject: Subject, host: Host, known: Mapping[str, UnitFacts], took_s: float) -> Iterator[Finding]:
@@ -341,36 +243,49 @@ def units(subject: Subject, host: Host, known: Mapping[str, UnitFacts], took_s: 
     strange = [unit for unit in host.units if not known[unit].exists]
     for unit in strange:
         state = plain_line(known[unit].load_state, limit=40) or "unknown"
-        yield subject.fail(
-            "units",
-            f"{unit} does not exist there ({state})" if state == "not-found" else f"{unit} cannot be used: {state}",
-            f"Correct `units` of {host.name}, or install it there.",
-            took_s=took_s,
-        )
+        yield subject.fail(Check.UNITS, *_strange(host, unit, state), took_s=took_s)
     if not strange:
-        yield subject.ok("units", f"all {len(host.units)} exist", took_s=took_s)
+        yield subject.ok(Check.UNITS, f"all {len(host.units)} exist", took_s=took_s)
+
+
+def _strange(host: Host, unit: str, state: str) -> tuple[str, str]:
+    match state:
+        case "not-found":
+            return f"{unit} does not exist there", f"Correct `units` of {host.name}, or install it there."
+        case "masked":
+            remedy = f"On {host.name}: `systemctl unmask {unit}`; or take it off `units`."
+            return f"{unit} is masked: nobody can start it", remedy
+        case _:
+            remedy = f"On {host.name}: `systemctl status {unit}` says what is wrong with it; or take it off `units`."
+            return f"{unit} cannot be used: {state}", remedy
 
 
 def health(subject: Subject, results: Mapping[str, CheckResult]) -> Iterator[Finding]:
     """Health checks, as the bot makes them after a restart."""
     for unit, result in sorted(results.items()):
-        check = f"health of {unit}"
+        of_unit = subject.of(unit)
         if result.failure:
             remedy = f"Try it from here: {result.target}. If the service is well, correct its `health`."
-            yield subject.warn(check, plain_line(result.failure, limit=300), remedy)
+            yield of_unit.warn(Check.HEALTH, plain_line(result.failure, limit=300), remedy)
         else:
-            yield subject.ok(check, plain_line(result.target, limit=200), took_s=(result.latency_ms or 0.0) / 1000)
+            yield of_unit.ok(
+                Check.HEALTH, plain_line(result.target, limit=200), took_s=(result.latency_ms or 0.0) / 1000
+            )
 
 
 def certificates(subject: Subject, host: Host, reports: Iterable[CertificateReport]) -> Iterator[Finding]:
     """Whether the listed certificates can be read at all; `certificate_expiry` judges them."""
     for report in reports:
-        check = f"certificate {report.place}"
+        of_place = subject.of(report.place)
         if report.failure:
-            where = (
-                f"On {host.name}: let {host.user or 'the bot'} read {report.place}" if report.place[:1] == "/" else ""
+            yield of_place.fail(
+                Check.CERTIFICATE, plain_line(report.failure, limit=300), _place_remedy(host, report.place)
             )
-            remedy = f"{where}." if where else f"Check that {report.place} can be reached from here by TLS."
-            yield subject.fail(check, plain_line(report.failure, limit=300), remedy)
         else:
-            yield subject.ok(check, "readable")
+            yield of_place.ok(Check.CERTIFICATE, "readable")
+
+
+def _place_remedy(host: Host, place: str) -> str:
+    if place.startswith("/"):
+        return f"Correct `certificates` of {host.name}, or let {host.user or 'the bot'} read {place} there."
+    return f"Check that {place} can be reached from here by TLS."

@@ -12,7 +12,7 @@ from opsbot.adapters.openai_doctor import shutdown_day
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_errors import Said, TryFailed
 from opsbot.adapters.openai_model import OpenAIModel
-from opsbot.diagnosis import Area, Finding, Subject
+from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.domain import Actor, ToolCall, UserMessage
 from opsbot.errors import ModelError
 from opsbot.ports import Done, ModelRequest, TextDelta, ToolSpec
@@ -30,12 +30,12 @@ _TOOL = ToolSpec(
 )
 _SYSTEM = "You are being tested. Answer only by calling the function report_word, exactly once."
 _OF_STATUS = {
-    400: ("request", "Compare `model.api`, `temperature` and `reasoning_effort` with what this model takes."),
-    401: ("key", "Put a valid key where `model.api_key` points."),
-    403: ("key", "Give the key's project access to this model, or use another key."),
-    404: ("model", "Correct `model.name` and `model.base_url` (it ends in /v1 for most servers)."),
-    422: ("request", "Compare `model.api`, `temperature` and `reasoning_effort` with what this model takes."),
-    429: ("limits", "Wait and try again; if it stays, raise the account's limit or credit."),
+    400: (Check.REQUEST, "Compare `model.api`, `temperature` and `reasoning_effort` with what this model takes."),
+    401: (Check.KEY, "Put a valid key where `model.api_key` points."),
+    403: (Check.KEY, "Give the key's project access to this model, or use another key."),
+    404: (Check.MODEL, "Correct `model.name` and `model.base_url` (it ends in /v1 for most servers)."),
+    422: (Check.REQUEST, "Compare `model.api`, `temperature` and `reasoning_effort` with what this model takes."),
+    429: (Check.LIMITS, "Wait and try again; if it stays, raise the account's limit or credit."),
 }
 
 
@@ -105,25 +105,27 @@ def switched_off(subject: Subject, day: str, today: date) -> Finding:
     """The model's end was announced."""
     past = date.fromisoformat(day) <= today
     make = subject.fail if past else subject.warn
-    return make("end of life", f"it {'was' if past else 'is'} switched off on {day}", "Choose another `model.name`.")
+    return make(
+        Check.END_OF_LIFE, f"it {'was' if past else 'is'} switched off on {day}", "Choose another `model.name`."
+    )
 
 
 def no_answer(subject: Subject, heard: _Heard, timeout_s: float) -> Finding:
     """The deadline passed, before or within the answer."""
     if heard.events:
         said = f"the answer began after {heard.first_s:.1f} s and had not ended after {timeout_s:g} s"
-        return subject.warn("answer", said, "A slow model: give more time with --timeout, or use a smaller one.")
+        return subject.warn(Check.ANSWER, said, "A slow model: give more time with --timeout, or use a smaller one.")
     remedy = "Try `curl` on `model.base_url`/models; a large local model may still be loading: --timeout."
-    return subject.fail("endpoint", f"no answer within {timeout_s:g} s", remedy)
+    return subject.fail(Check.ENDPOINT, f"no answer within {timeout_s:g} s", remedy)
 
 
 def refused(subject: Subject, error: ModelError, took_s: float) -> Finding:
     """Sort an error by who can mend it: by the status the service gave, where it gave one."""
     said = error.__cause__.said if isinstance(error.__cause__, TryFailed) else Said()
     remedy = "Check `model.base_url`, DNS, TLS, proxies, and that the server runs."
-    check, remedy = _OF_STATUS.get(said.status, ("endpoint", remedy))
+    check, remedy = _OF_STATUS.get(said.status, (Check.ENDPOINT, remedy))
     if said.status >= 500:
-        check, remedy = "endpoint", "The service is failing: try again, and see its status page or its log."
+        check, remedy = Check.ENDPOINT, "The service is failing: try again, and see its status page or its log."
     return subject.fail(check, str(error), remedy, took_s=took_s)
 
 
@@ -131,15 +133,15 @@ def answered(subject: Subject, heard: _Heard, wire: str) -> list[Finding]:
     """Judge a whole answer: it came as a stream, and as the call that was asked for."""
     api = "Responses API" if wire == "responses" else "Chat Completions API"
     found = [
-        subject.ok("endpoint", f"answers by the {api}, key accepted", took_s=heard.total_s),
-        subject.ok("streaming", f"first event after {heard.first_s:.1f} s, whole after {heard.total_s:.1f} s"),
+        subject.ok(Check.ENDPOINT, f"answers by the {api}, key accepted", took_s=heard.total_s),
+        subject.ok(Check.STREAMING, f"first event after {heard.first_s:.1f} s, whole after {heard.total_s:.1f} s"),
     ]
     return [*found, function_calling(subject, heard)]
 
 
 def function_calling(subject: Subject, heard: _Heard) -> Finding:
     """Whether it called the function it was told to call, with arguments that can be read."""
-    check = "function calling"
+    check = Check.FUNCTION_CALLING
     if not heard.calls:
         remedy = (
             "Use a model and a server with function calling (llama.cpp: --jinja; vLLM: --enable-auto-tool-choice); "

@@ -16,7 +16,7 @@ import aiohttp
 from opsbot.adapters.doctor_edges import run_async
 from opsbot.adapters.slack.settings import SlackSettings, bypasses_proxy, faults
 from opsbot.adapters.ssh_deadline import Deadline
-from opsbot.diagnosis import Area, Finding, Subject
+from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.readable import duration_text, plain_line
 
 # Slack's own limit for the age of a signed request is 300 s.
@@ -72,7 +72,9 @@ class SlackDoctor:
         """Yield what is found, within about `timeout_s`."""
         wrong = faults(self.settings, self.environment)
         for fault in wrong:
-            yield self.subject.fail("settings", fault.removeprefix("slack: "), "Correct it in the `slack:` section.")
+            yield self.subject.fail(
+                Check.SETTINGS, fault.removeprefix("slack: "), "Correct it in the `slack:` section."
+            )
         if not wrong:
             yield from run_async(self._asked(Deadline(timeout_s)))
 
@@ -83,7 +85,9 @@ class SlackDoctor:
             if self.settings.mode == "socket":
                 found += await self._socket_mode(session, deadline)
             else:
-                found.append(self.subject.ok("signing secret", "set; only a request of Slack's shows whether it fits"))
+                found.append(
+                    self.subject.ok(Check.SIGNING_SECRET, "set; only a request of Slack's shows whether it fits")
+                )
                 found.append(port(self.subject, self.settings.http_host, self.settings.http_port))
         return found
 
@@ -91,7 +95,7 @@ class SlackDoctor:
         subject = self.subject
         answer = await self._call(session, "auth.test", self.settings.bot_token, deadline)
         if isinstance(answer, str):
-            return [subject.fail("bot token", answer, _network_remedy(self.settings.api_url))]
+            return [subject.fail(Check.BOT_TOKEN, answer, _network_remedy(self.settings.api_url))]
         found = [token(subject, answer)]
         if not answer.code:
             found.append(scopes(subject, answer.headers, needed_scopes()))
@@ -102,10 +106,10 @@ class SlackDoctor:
         subject = self.subject
         answer = await self._call(session, "apps.connections.open", self.settings.app_token, deadline)
         if isinstance(answer, str):
-            return [subject.fail("app-level token", answer, _network_remedy(self.settings.api_url))]
+            return [subject.fail(Check.APP_TOKEN, answer, _network_remedy(self.settings.api_url))]
         if answer.code:
-            return [_refused(subject, "app-level token", answer, _APP_REMEDIES, _MAKE_ONE)]
-        found = [subject.ok("app-level token", "accepted, with connections:write", took_s=answer.took_s)]
+            return [_refused(subject, Check.APP_TOKEN, answer, _APP_REMEDIES, _MAKE_ONE)]
+        found = [subject.ok(Check.APP_TOKEN, "accepted, with connections:write", took_s=answer.took_s)]
         return [*found, await self._hello(session, str(answer.data.get("url", "")), deadline)]
 
     async def _hello(self, session: aiohttp.ClientSession, url: str, deadline: Deadline) -> Finding:
@@ -118,16 +122,16 @@ class SlackDoctor:
                     frame = await link.receive()
                     if frame.type is not aiohttp.WSMsgType.TEXT:
                         return self.subject.fail(
-                            "socket", f"closed by Slack before it greeted ({link.close_code})", remedy
+                            Check.SOCKET, f"closed by Slack before it greeted ({link.close_code})", remedy
                         )
                     greeting = _greeting(frame.data)
                     if greeting is not None:
                         return connections(self.subject, greeting, started_s - deadline.left_s)
         except TimeoutError:
-            return self.subject.fail("socket", f"no greeting within {deadline.timeout_s:g} s", remedy)
+            return self.subject.fail(Check.SOCKET, f"no greeting within {deadline.timeout_s:g} s", remedy)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return self.subject.fail("socket", f"refused: {_cause(error)}", remedy)
-        return self.subject.fail("socket", "no greeting among the first messages", remedy)
+            return self.subject.fail(Check.SOCKET, f"refused: {_cause(error)}", remedy)
+        return self.subject.fail(Check.SOCKET, "no greeting among the first messages", remedy)
 
     async def _call(
         self, session: aiohttp.ClientSession, method: str, secret: str, deadline: Deadline
@@ -159,26 +163,26 @@ def needed_scopes() -> frozenset[str]:
 def token(subject: Subject, answer: _Answer) -> Finding:
     """Judge the answer to auth.test."""
     if answer.code:
-        return _refused(subject, "bot token", answer, _BOT_REMEDIES, _REINSTALL)
+        return _refused(subject, Check.BOT_TOKEN, answer, _BOT_REMEDIES, _REINSTALL)
     if not answer.data.get("bot_id"):
         remedy = f"Use the Bot User OAuth Token (xoxb-) from {_OAUTH}."
-        return subject.fail("bot token", "it is a person's token, not a bot's", remedy, took_s=answer.took_s)
+        return subject.fail(Check.BOT_TOKEN, "it is a person's token, not a bot's", remedy, took_s=answer.took_s)
     who, team = (plain_line(str(answer.data.get(name, "")), limit=60) for name in ("user", "team"))
     said = f"accepted: {who} ({answer.data.get('user_id')}) in {team} ({answer.data.get('team_id')})"
-    return subject.ok("bot token", said, took_s=answer.took_s)
+    return subject.ok(Check.BOT_TOKEN, said, took_s=answer.took_s)
 
 
 def scopes(subject: Subject, headers: Mapping[str, str], needed: frozenset[str]) -> Finding:
     """Compare what the token may with what the manifest needs."""
     if "x-oauth-scopes" not in headers:
-        return subject.warn("scopes", "Slack did not say which the token has", f"Compare by hand on {_OAUTH}.")
+        return subject.warn(Check.SCOPES, "Slack did not say which the token has", f"Compare by hand on {_OAUTH}.")
     has = {scope.strip() for scope in headers["x-oauth-scopes"].split(",") if scope.strip()}
     missing, more = sorted(needed - has), sorted(has - needed)
     if missing:
         remedy = f"Add {', '.join(missing)} to the Bot Token Scopes on {_OAUTH}, then reinstall the app."
-        return subject.fail("scopes", f"missing: {', '.join(missing)}", remedy)
+        return subject.fail(Check.SCOPES, f"missing: {', '.join(missing)}", remedy)
     extra = f"; not needed: {plain_line(', '.join(more), limit=300)}" if more else ""
-    return subject.ok("scopes", f"all {len(needed)} needed ones{extra}")
+    return subject.ok(Check.SCOPES, f"all {len(needed)} needed ones{extra}")
 
 
 def clock(subject: Subject, headers: Mapping[str, str], now: datetime) -> Finding:
@@ -186,28 +190,28 @@ def clock(subject: Subject, headers: Mapping[str, str], now: datetime) -> Findin
     try:
         there = parsedate_to_datetime(headers["date"])
     except (KeyError, ValueError):
-        return subject.skipped("clock", "Slack did not tell its time")
+        return subject.skipped(Check.CLOCK, "Slack did not tell its time")
     there = there if there.tzinfo else there.replace(tzinfo=UTC)
     skew_s = (now - there).total_seconds()
     if abs(skew_s) < _SKEW_WARN_S + 1:
-        return subject.ok("clock", "this machine's agrees with Slack's")
+        return subject.ok(Check.CLOCK, "this machine's agrees with Slack's")
     said = f"this machine's is {duration_text(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} Slack's"
     remedy = "Synchronise this machine's clock: `timedatectl set-ntp true`, then `timedatectl`."
     make = subject.fail if abs(skew_s) >= _SKEW_FAIL_S else subject.warn
-    return make("clock", said, remedy)
+    return make(Check.CLOCK, said, remedy)
 
 
 def connections(subject: Subject, greeting: Mapping[str, object], took_s: float) -> Finding:
     """Judge the greeting of a socket."""
     number = greeting.get("num_connections")
     if not isinstance(number, int):
-        return subject.ok("socket", "Slack greets", took_s=took_s)
+        return subject.ok(Check.SOCKET, "Slack greets", took_s=took_s)
     if number >= _MAX_CONNECTIONS:
         said = f"{number} connections are open, the most Slack allows: a bot that starts now is refused"
-        return subject.warn("socket", said, "End the processes that hold them.", took_s=took_s)
+        return subject.warn(Check.SOCKET, said, "End the processes that hold them.", took_s=took_s)
     others = number - 1
     said = f"Slack greets; {others} other connection{'' if others == 1 else 's'} open"
-    return subject.ok("socket", said, took_s=took_s)
+    return subject.ok(Check.SOCKET, said, took_s=took_s)
 
 
 def port(subject: Subject, host: str, number: int) -> Finding:
@@ -223,12 +227,12 @@ def port(subject: Subject, host: str, number: int) -> Finding:
         if error.errno == errno.EADDRINUSE:
             who = f"`ss -ltnp 'sport = :{number}'` shows who"
             remedy = f"If the bot runs, that is it; else {who}, or change `slack.http.port`."
-            return subject.warn("port", f"{place} is in use", remedy)
-        return subject.fail("port", f"cannot listen on {place}: {error.strerror}", "Correct `slack.http`.")
-    return subject.ok("port", f"{place} is free: the bot does not run, or not here")
+            return subject.warn(Check.PORT, f"{place} is in use", remedy)
+        return subject.fail(Check.PORT, f"cannot listen on {place}: {error.strerror}", "Correct `slack.http`.")
+    return subject.ok(Check.PORT, f"{place} is free: the bot does not run, or not here")
 
 
-def _refused(subject: Subject, check: str, answer: _Answer, remedies: Mapping[str, str], otherwise: str) -> Finding:
+def _refused(subject: Subject, check: Check, answer: _Answer, remedies: Mapping[str, str], otherwise: str) -> Finding:
     if answer.status == 429 or answer.code == "ratelimited":
         wait = answer.headers.get("retry-after", "")
         said = "Slack limits our requests (429)" + (f" for {wait} s" if wait.isdecimal() else "")

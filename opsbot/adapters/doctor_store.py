@@ -22,7 +22,7 @@ from opsbot.adapters.store.audit_log import read_page
 from opsbot.adapters.store.faults import store_error
 from opsbot.adapters.store.migrate import newest_revision, revisions
 from opsbot.audit import genuine
-from opsbot.diagnosis import Area, Finding, Subject
+from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.domain import AuditRecord
 from opsbot.errors import ConfigError, StoreError
 from opsbot.readable import duration_text, size_text
@@ -74,11 +74,13 @@ class StoreDoctor:
         try:
             with _connected(sqlite.make_reader(path), timeout_s) as connection:
                 connection.exec_driver_sql("PRAGMA schema_version")  # only now the file is read
-                yield subject.ok("opens", "as SQLite", took_s=time.monotonic() - started)
+                yield subject.ok(Check.OPENS, "as SQLite", took_s=time.monotonic() - started)
                 yield from integrity(subject, connection, path, timeout_s / 2)
                 yield from self._content(subject, connection, sqlite.read_head(path))
         except StoreError as error:
-            yield subject.fail("opens", str(error), f"Look at {path}: its owner, its mode, and what `file` says it is.")
+            yield subject.fail(
+                Check.OPENS, str(error), f"Look at {path}: its owner, its mode, and what `file` says it is."
+            )
             return
         yield from writable(subject, _writer(path), f"Check the owner and mode of {path} and of {path.parent}/.")
 
@@ -89,11 +91,11 @@ class StoreDoctor:
         try:
             with _connected(engine, timeout_s) as connection:
                 version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-                yield subject.ok("opens", f"PostgreSQL {version}", took_s=time.monotonic() - started)
+                yield subject.ok(Check.OPENS, f"PostgreSQL {version}", took_s=time.monotonic() - started)
                 yield clock(subject, connection)
                 yield from self._content(subject, connection, None)
         except StoreError as error:
-            yield subject.fail("opens", str(error), _login_remedy(self.subject.name))
+            yield subject.fail(Check.OPENS, str(error), _login_remedy(self.subject.name))
             return
         role = make_url(self.url).username or "the bot's role"
         remedy = f"Let {role} create and write tables there, on a server that is no standby."
@@ -109,11 +111,11 @@ class StoreDoctor:
     def _audit(self, subject: Subject, connection: Connection, head: sqlite.Head | None) -> Finding:
         last = connection.scalar(select(func.max(schema.audit.c.seq)))
         if last is None:
-            return broken(subject, head) if head and head.seq else subject.ok("audit log", "no records yet")
+            return broken(subject, head) if head and head.seq else subject.ok(Check.AUDIT_LOG, "no records yet")
         try:
             key = self.audit_key()
         except ConfigError as error:
-            return subject.fail("audit log", str(error), "Restore the audit key from its backup, mode 0600.")
+            return subject.fail(Check.AUDIT_LOG, str(error), "Restore the audit key from its backup, mode 0600.")
         started = time.monotonic()
         records = read_page(connection, max(0, last - NEWEST), NEWEST + 1)
         return chain(subject, records, key, head, took_s=time.monotonic() - started)
@@ -126,7 +128,7 @@ def _place(subject: Subject, path: Path) -> Iterator[Finding]:
     try:
         sqlite.refuse_network(path, sqlite.mounts_here())
     except StoreError as error:
-        yield subject.fail("place", str(error), "Move it to a local disk, or use PostgreSQL.")
+        yield subject.fail(Check.PLACE, str(error), "Move it to a local disk, or use PostgreSQL.")
     folder = next(each for each in path.parents if each.exists())
     yield disk(subject, folder, shutil.disk_usage(folder).free)
 
@@ -135,8 +137,12 @@ def disk(subject: Subject, folder: Path, free_bytes: int) -> Finding:
     """Judge the room for growth."""
     said, remedy = f"{size_text(free_bytes)} free at {folder}", f"Free some space on the file system of {folder}."
     if free_bytes < _DISK_FAIL_BYTES:
-        return subject.fail("disk space", said, remedy)
-    return subject.warn("disk space", said, remedy) if free_bytes < _DISK_WARN_BYTES else subject.ok("disk space", said)
+        return subject.fail(Check.DISK_SPACE, said, remedy)
+    return (
+        subject.warn(Check.DISK_SPACE, said, remedy)
+        if free_bytes < _DISK_WARN_BYTES
+        else subject.ok(Check.DISK_SPACE, said)
+    )
 
 
 def _not_yet(subject: Subject, path: Path) -> Iterator[Finding]:
@@ -145,13 +151,13 @@ def _not_yet(subject: Subject, path: Path) -> Iterator[Finding]:
     try:
         sqlite.refuse_vanished(path, sqlite.read_head(path))
     except StoreError as error:
-        yield subject.fail("opens", str(error), "Restore it from its backup.")
+        yield subject.fail(Check.OPENS, str(error), "Restore it from its backup.")
         return
     if os.access(folder, os.W_OK | os.X_OK):
-        yield subject.ok("opens", "not there yet; the bot makes it at its first start")
+        yield subject.ok(Check.OPENS, "not there yet; the bot makes it at its first start")
     else:
         remedy = f"`install -d -m 0700 -o BOT_USER {path.parent}`"
-        yield subject.fail("opens", f"not there yet, and {folder} cannot be written to", remedy)
+        yield subject.fail(Check.OPENS, f"not there yet, and {folder} cannot be written to", remedy)
 
 
 def file_rights(subject: Subject, path: Path) -> Iterator[Finding]:
@@ -160,12 +166,14 @@ def file_rights(subject: Subject, path: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
         said = f"belongs to user {status.st_uid}, and this is user {os.geteuid()}"
-        yield subject.warn("file owner", said, "Run `opsbot doctor` as the user the bot runs as, or `chown` the file.")
+        yield subject.warn(
+            Check.FILE_OWNER, said, "Run `opsbot doctor` as the user the bot runs as, or `chown` the file."
+        )
     if mode & _OTHERS:
         said = f"mode {mode:04o}: others can read or change it"
-        yield subject.warn("file rights", said, f"`chmod 600 {path}`")
+        yield subject.warn(Check.FILE_RIGHTS, said, f"`chmod 600 {path}`")
     else:
-        yield subject.ok("file rights", f"mode {mode:04o}")
+        yield subject.ok(Check.FILE_RIGHTS, f"mode {mode:04o}")
 
 
 def _writer(path: Path) -> Engine:
@@ -201,14 +209,16 @@ def integrity(subject: Subject, connection: Connection, path: Path, within_s: fl
     driver.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS_BETWEEN_LOOKS)
     try:
         sqlite.check_integrity(connection, path)
-        yield subject.ok("integrity", "the file's structure is whole")
+        yield subject.ok(Check.INTEGRITY, "the file's structure is whole")
     except StoreError as error:
-        yield subject.fail("integrity", str(error), "Stop the bot, keep a copy of all its files, restore the backup.")
+        yield subject.fail(
+            Check.INTEGRITY, str(error), "Stop the bot, keep a copy of all its files, restore the backup."
+        )
     except OperationalError as error:
         if getattr(error.orig, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
             raise
         said = f"not checked to the end in {within_s:g} s: the file is large"
-        yield subject.skipped("integrity", said, "Give more time: --timeout.")
+        yield subject.skipped(Check.INTEGRITY, said, "Give more time: --timeout.")
     finally:
         driver.set_progress_handler(None, 0)
 
@@ -218,14 +228,16 @@ def revision(subject: Subject, connection: Connection) -> Finding:
     now = MigrationContext.configure(connection).get_current_revision()
     needed = newest_revision()
     if now == needed:
-        return subject.ok("tables", f"revision {now}, the newest")
+        return subject.ok(Check.TABLES, f"revision {now}, the newest")
     if now is None and not inspect(connection).get_table_names():
-        return subject.ok("tables", "none yet; the bot makes them at its first start")
+        return subject.ok(Check.TABLES, "none yet; the bot makes them at its first start")
     if now is None or now in revisions():
         said = f"revision {now or 'none'}, but this version needs {needed}"
-        return subject.warn("tables", said, "Back the database up, then (re)start the bot: it brings them up to date.")
+        return subject.warn(
+            Check.TABLES, said, "Back the database up, then (re)start the bot: it brings them up to date."
+        )
     said = f"revision {now}, which this version does not know"
-    return subject.fail("tables", said, "A newer opsbot wrote it: install that one, or restore the older backup.")
+    return subject.fail(Check.TABLES, said, "A newer opsbot wrote it: install that one, or restore the older backup.")
 
 
 def writable(subject: Subject, engine: Engine, remedy: str) -> Iterator[Finding]:
@@ -236,16 +248,16 @@ def writable(subject: Subject, engine: Engine, remedy: str) -> Iterator[Finding]
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             if not inspect(connection).has_table(schema.inbox_keys.name):
-                yield subject.skipped("writing", "there are no tables yet", "Start the bot once: it makes them.")
+                yield subject.skipped(Check.WRITING, "there are no tables yet", "Start the bot once: it makes them.")
                 return
             connection.execute(insert(schema.inbox_keys).values(key="opsbot doctor", item_id="opsbot doctor"))
             connection.exec_driver_sql("ROLLBACK") if connection.dialect.name == "sqlite" else connection.rollback()
     except SQLAlchemyError as error:
-        yield subject.fail("writing", str(store_error(error)), remedy)
+        yield subject.fail(Check.WRITING, str(store_error(error)), remedy)
         return
     finally:
         engine.dispose()
-    yield subject.ok("writing", "a row was written and taken back", took_s=time.monotonic() - started)
+    yield subject.ok(Check.WRITING, "a row was written and taken back", took_s=time.monotonic() - started)
 
 
 def chain(
@@ -257,20 +269,20 @@ def chain(
         linked = before is None or (record.seq == before.seq + 1 and record.prev == before.hash)
         if not linked or not genuine(record, key):
             said = f"record {record.seq} was changed, lost its neighbour, or was signed with another key"
-            return subject.fail("audit log", said, _audit_remedy(), took_s=took_s)
+            return subject.fail(Check.AUDIT_LOG, said, _audit_remedy(), took_s=took_s)
         before = record
     last = records[-1]
     noted = next((record for record in records if head and record.seq == head.seq), None)
     if head and head.seq and (last.seq < head.seq or (noted and noted.hash != head.hash)):
         return broken(subject, head)
     said = f"newest {len(records)} records unbroken; head {last.seq}:{last.hash[:12]}"
-    return subject.ok("audit log", said, took_s=took_s)
+    return subject.ok(Check.AUDIT_LOG, said, took_s=took_s)
 
 
 def broken(subject: Subject, head: sqlite.Head) -> Finding:
     """The log lacks a record that was committed."""
     said = f"record {head.seq}, which was committed, is not there: an older copy was put back, or the log was cut"
-    return subject.fail("audit log", said, _audit_remedy())
+    return subject.fail(Check.AUDIT_LOG, said, _audit_remedy())
 
 
 def clock(subject: Subject, connection: Connection) -> Finding:
@@ -279,9 +291,9 @@ def clock(subject: Subject, connection: Connection) -> Finding:
     there = connection.execute(select(cast(func.clock_timestamp(), DateTime(timezone=True)))).scalar_one()
     skew_s = (there - before).total_seconds()
     if abs(skew_s) < _SKEW_WARN_S:
-        return subject.ok("clock", "agrees with the bot's")
+        return subject.ok(Check.CLOCK, "agrees with the bot's")
     said = f"{duration_text(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} the bot's"
-    return subject.warn("clock", said, "`timedatectl` on both machines shows which one is not synchronised.")
+    return subject.warn(Check.CLOCK, said, "`timedatectl` on both machines shows which one is not synchronised.")
 
 
 def _audit_remedy() -> str:

@@ -12,6 +12,8 @@ from opsbot.diagnosis import Area, Finding, Status, in_order, summary
 
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 _SUMMARY_STYLES = (Status.FAIL, Status.WARN, Status.OK)
+# Well below it nobody asks how long an edge took.
+_SLOW_MS = 1000
 # A pipe has no width; this keeps most lines whole.
 _PIPE_WIDTH = 160
 
@@ -35,7 +37,7 @@ def show(console: Console, findings: Sequence[Finding], *, complete: bool) -> No
     for row in _rows(ordered):
         mark = f" [{numbers[id(row)]}]" if id(row) in numbers else ""
         status = Text(f"{row.status}{mark}", _STYLES[row.status])
-        table.add_row(Text(row.area), Text(row.subject), Text(row.check), status, Text(row.said))
+        table.add_row(Text(row.area), Text(row.subject), Text(row.check), status, Text(_found(row)))
     console.print(table)
     if todo:
         console.print(Text("\nWhat to do", "bold"))
@@ -44,6 +46,12 @@ def show(console: Console, findings: Sequence[Finding], *, complete: bool) -> No
         line = Text(f"[{number}] {finding.subject}, {finding.check}: {finding.remedy}")
         console.print(line, soft_wrap=True)
     console.print(Text(f"\n{'' if complete else 'Interrupted. '}{summary(ordered)}", _overall(ordered)))
+
+
+def _found(row: Finding) -> str:
+    """What was found, and how long it took where that is worth a thought."""
+    slow = row.status is not Status.FAIL and row.duration_ms >= _SLOW_MS
+    return f"{row.said} ({row.duration_ms / 1000:.1f} s)" if slow else row.said
 
 
 def _rows(ordered: Sequence[Finding]) -> Iterator[Finding]:
@@ -58,7 +66,8 @@ def _rows(ordered: Sequence[Finding]) -> Iterator[Finding]:
         bad = [finding for finding in found if finding.status is not Status.OK]
         yield from bad
         check = f"{len(well)} others" if bad else f"all {len(well)} checks"
-        yield Finding(area, subject, check, Status.OK, _described(well))
+        slowest_ms = max(finding.duration_ms for finding in well)
+        yield Finding(area, subject, check, Status.OK, _described(well), duration_ms=slowest_ms)
 
 
 def _described(well: Iterable[Finding]) -> str:

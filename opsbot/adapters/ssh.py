@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from opsbot.adapters.hostfacts import MAX_BYTES, Probe
 from opsbot.adapters.ssh_command import Command
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_dial import scan_host_key
 from opsbot.adapters.ssh_jump import FindHost, no_jumps
-from opsbot.adapters.ssh_link import place_of, scan_host_key
+from opsbot.adapters.ssh_link import place_of
 from opsbot.adapters.ssh_pool import LinkPool
 from opsbot.adapters.ssh_probe import Prober
 from opsbot.adapters.ssh_slots import PoolLimits

@@ -1,4 +1,4 @@
-"""One SSH connection to one host: dialled, its host key checked, logged in, and closed without a trace."""
+"""One SSH connection to one host: its host key checked, logged in, and closed without a trace."""
 
 import contextlib
 import select
@@ -16,7 +16,7 @@ from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_jump import Tunnel
 from opsbot.adapters.ssh_keys import SIGNATURES, PinnedKey, fingerprint, parse_pins, signatures_of
 from opsbot.domain import Host
-from opsbot.errors import HostUnreachable
+from opsbot.errors import HostUnreachable, Step
 
 # What we offer, best first; all else that paramiko 5.1 offers (CBC, 3des, MD5, SHA-1, truncated MACs, finite-field
 # groups) is left out. AES-GCM first: paramiko compares MACs byte by byte, 6 to 30% of the CPU (measured, 2026-11).
@@ -37,8 +37,6 @@ _WINDOW_BYTES = 256 * 1024
 # A whole connection goes through it: 256 KiB would hold a flood behind a jump host to that much a round trip.
 _TUNNEL_WINDOW_BYTES = 1024 * 1024
 _KEEPALIVE_S = 30
-# The kernel gives a connection up when sent bytes stay unacknowledged so long: a dead host is noticed, not waited for.
-_USER_TIMEOUT_MS = 20_000
 _EVENT_POLL_S = 0.1
 _JOIN_S = 0.5
 _MAX_CAUSE = 200
@@ -163,10 +161,15 @@ class Link:
         self._transport.start_client(event=agreed)
         if not self._wait(agreed, deadline):
             silent = not self._transport.remote_version
-            raise self._fault("sent no SSH greeting" if silent else "did not finish the key exchange", deadline)
+            what = "sent no SSH greeting" if silent else "did not finish the key exchange"
+            raise self._fault(what, self._greeted, deadline)
         if not self._transport.is_active():
-            raise self._fault("broke off the SSH handshake", None)
+            raise self._fault("broke off the SSH handshake", self._greeted)
         return self._transport.get_remote_server_key().asbytes()
+
+    @property
+    def _greeted(self) -> Step:
+        return Step.HANDSHAKE if self._transport.remote_version else Step.GREETING
 
     def authenticate(self, key: paramiko.PKey, deadline: Deadline) -> None:
         """Log in with this key.
@@ -178,9 +181,9 @@ class Link:
         try:
             self._transport.auth_publickey(self.host.user, key, answered)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._fault(f"broke off the log-in: {cause_of(error)}", None) from error
+            raise self._fault(f"broke off the log-in: {cause_of(error)}", Step.LOG_IN) from error
         if not self._wait(answered, deadline):
-            raise self._fault("did not finish the log-in", deadline)
+            raise self._fault("did not finish the log-in", Step.LOG_IN, deadline)
         if not self._transport.is_authenticated():
             raise self._refused_login()
         self._transport.set_keepalive(_KEEPALIVE_S)
@@ -189,11 +192,11 @@ class Link:
         error = self._transport.get_exception()
         # The library keeps no error for a plain "no" to a key.
         if error is not None and not isinstance(error, paramiko.AuthenticationException):
-            return self._fault(f"broke off the log-in: {cause_of(error)}", None)
+            return self._fault(f"broke off the log-in: {cause_of(error)}", Step.LOG_IN)
         return self._fault(
             f"refused the log-in of {self.host.user!r} with the key {self.host.key_file}; "
             "is its public half in that user's authorized_keys?",
-            None,
+            Step.KEY_ACCEPTED,
         )
 
     def open_channel(self, deadline: Deadline, window_bytes: int = _WINDOW_BYTES) -> paramiko.Channel:
@@ -252,34 +255,11 @@ class Link:
                 return False
         return True
 
-    def _fault(self, what: str, deadline: Deadline | None) -> HostUnreachable:
+    def _fault(self, what: str, failed_at: Step, deadline: Deadline | None = None) -> HostUnreachable:
         error = self._transport.get_exception()
         within = f" within {deadline.timeout_s:.1f} s" if deadline else ""
         why = f": {cause_of(error)}" if error else ""
-        return HostUnreachable(f"{place_of(self.host)} {what}{within}{why}. Nothing was run.")
-
-
-def dial(host: Host, deadline: Deadline) -> Link:
-    """Make the TCP connection to the inventory's address, and to nothing else.
-
-    Raises:
-        HostUnreachable: no answer in time, refused, no route, or no such name.
-    """
-    problem = "has no address"
-    for family, kind, protocol, _, address in _resolve(host, deadline):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(max(deadline.left_s, 0.001))
-            sock.connect(address)
-            _tune(sock)
-            return Link(host, sock)
-        except TimeoutError:
-            sock.close()
-            problem = f"did not accept a connection within {deadline.timeout_s:.1f} s"
-        except OSError as error:
-            sock.close()
-            problem = f"cannot be connected to: {error.strerror or cause_of(error)}"
-    raise HostUnreachable(f"{place_of(host)} {problem}. Nothing was run.")
+        return HostUnreachable(f"{place_of(self.host)} {what}{within}{why}. Nothing was run.", failed_at=failed_at)
 
 
 def check_host_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) -> None:
@@ -290,7 +270,7 @@ def check_host_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) ->
     """
     blob = link.negotiate(signatures_of(pins), deadline)
     if blob not in {pin.blob for pin in pins}:
-        raise HostUnreachable(_mismatch(link.host, pins, blob))
+        raise HostUnreachable(_mismatch(link.host, pins, blob), failed_at=Step.HOST_KEY)
 
 
 def pins_of(host: Host) -> tuple[PinnedKey, ...]:
@@ -322,20 +302,6 @@ def shown_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) -> str:
     return f"{key.get_name()} {key.get_base64()}"
 
 
-def scan_host_key(address: str, port: int, timeout_s: float) -> str:
-    """Ask a host for its key and return it as `ssh-ed25519 AAAA…`. No log-in is tried; whether to trust it is yours.
-
-    Raises:
-        HostUnreachable: it does not answer in time, or has no acceptable key.
-    """
-    deadline = Deadline(timeout_s)
-    link = dial(Host(name=address, address=address, port=port), deadline)
-    try:
-        return shown_key(link, (), deadline)
-    finally:
-        link.close()
-
-
 def cause_of(error: BaseException | None) -> str:
     """One short printable line of what went wrong; it may quote the host, so it is bounded."""
     text = str(error) or type(error).__name__
@@ -359,47 +325,3 @@ def _mismatch(host: Host, pins: Sequence[PinnedKey], blob: bytes) -> str:
         "opsbot did not log in. If the host was reinstalled, check the new key on the host itself and pin it "
         f"(`opsbot hosts trust --replace {host.name}`); if not, somebody may be in between."
     )
-
-
-def _tune(sock: socket.socket) -> None:
-    # Without it Nagle and delayed ACK cost 43 ms a command (measured).
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-
-
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
-
-
-def _resolve(host: Host, deadline: Deadline) -> list[_Address]:
-    """Look the address up within the deadline; numbers are taken as they are, without any query."""
-    if not host.address:
-        raise HostUnreachable(f"{host.name} has no address in the inventory.")
-    with contextlib.suppress(socket.gaierror, UnicodeError):
-        return _lookup(host, socket.AI_NUMERICHOST)
-    return _in_time(lambda: _lookup(host, 0), host, deadline)
-
-
-def _lookup(host: Host, flags: int) -> list[_Address]:
-    found = socket.getaddrinfo(host.address, host.port, type=socket.SOCK_STREAM, flags=flags)
-    return found  # type: ignore[return-value]  # the stubs add a form for builds without IPv6
-
-
-def _in_time(lookup: Callable[[], list[_Address]], host: Host, deadline: Deadline) -> list[_Address]:
-    """Run the system's resolver, which has no time-out of its own, in a thread that may be left behind."""
-    found: list[_Address] = []
-    problem = [f"did not resolve within {deadline.timeout_s:.1f} s"]
-
-    def look() -> None:
-        try:
-            found.extend(lookup())
-        except (OSError, UnicodeError) as error:
-            problem[0] = f"does not resolve: {cause_of(error)}"
-
-    thread = threading.Thread(target=look, name=f"opsbot-ssh-resolve-{host.name}", daemon=True)
-    thread.start()
-    thread.join(deadline.left_s)
-    if not found:
-        raise HostUnreachable(f"{place_of(host)} {problem[0]}. Nothing was run.")
-    return found

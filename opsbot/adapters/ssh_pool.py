@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import paramiko
 
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_dial import dial
 from opsbot.adapters.ssh_jump import FindHost, Tunnel, jump_of, no_jumps
 from opsbot.adapters.ssh_keys import KeyRing, parse_pins
-from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, dial, pins_of, place_of, shown_key
+from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, pins_of, place_of, shown_key
 from opsbot.adapters.ssh_slots import PoolLimits, Slot, Slots
 from opsbot.domain import Host
-from opsbot.errors import HostBusy, HostUnreachable
+from opsbot.errors import HostBusy, HostUnreachable, Step
 
 # A pooled link must answer within this share of the time left, so that a fresh one still has a chance.
 _POOLED_SHARE = 0.5
@@ -176,7 +177,7 @@ class LinkPool:
                 if beyond:
                     raise _NoTunnel("no answer in time") from error
                 if fresh or deadline.passed:
-                    raise HostUnreachable(_no_session(host, error)) from error
+                    raise _no_session(host, error) from error
                 fresh = True
 
     def _make_room(self, link: Link, error: paramiko.ChannelException, *, patient: bool, hurried: bool) -> None:
@@ -193,7 +194,7 @@ class LinkPool:
             link.limit = max(others, 1)
         self._give_back(link, None, retire=False)
         if hurried or not (others or patient):
-            raise HostUnreachable(_no_session(link.host, error)) from error
+            raise _no_session(link.host, error) from error
         if not others:
             time.sleep(_REFUSAL_PAUSE_S)
 
@@ -288,7 +289,8 @@ class LinkPool:
             via, channel = self._open(jump, deadline, lambda link, within: _tunnel(link, host, within), tunnel=True)
         except _NoTunnel as error:
             raise HostUnreachable(
-                f"{place_of(host)} cannot be connected to: {jump.name} reports: {error}. Nothing was run."
+                f"{place_of(host)} cannot be connected to: {jump.name} reports: {error}. Nothing was run.",
+                failed_at=Step.CONNECT,
             ) from error
         except HostUnreachable as error:
             raise HostUnreachable(f"{host.name} is reached through {jump.name}, but: {error}") from error
@@ -385,8 +387,9 @@ def _share(deadline: Deadline) -> Deadline:
     return Deadline(min(deadline.left_s * _POOLED_SHARE, _POOLED_MAX_S))
 
 
-def _no_session(host: Host, error: BaseException) -> str:
-    return f"{place_of(host)} accepted the log-in but opened no session: {cause_of(error)}. Nothing was run."
+def _no_session(host: Host, error: BaseException) -> HostUnreachable:
+    said = f"{place_of(host)} accepted the log-in but opened no session: {cause_of(error)}. Nothing was run."
+    return HostUnreachable(said, failed_at=Step.SESSION)
 
 
 def _busy(host: Host, link: Link | None, deadline: Deadline) -> str:

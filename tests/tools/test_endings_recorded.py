@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from opsbot_tools import kill_process as kill
 from opsbot_tools import reboot_host as reboot
 
 from opsbot.adapters.machines import HostMachines
-from opsbot.domain import Host
+from opsbot.domain import Host, Result
 from opsbot.errors import BadArguments
 from opsbot.tooling import Context
 from tests.recordings import FOLDER, RecordingShell, ReplayShell
@@ -24,9 +25,18 @@ UNITS = ("nginx.service", "redis-server.service")
 
 
 def look(machines: HostMachines, host: Host, pid: int, ticks: int) -> dict:
-    """Look as the cards do; the recording holds the commands."""
-    ctx = Context(machines, timeout_s=30, hosts=(host, Host("inner", jump=host.name)))
+    """Look as the cards do, and as after a reboot that did and one that did not happen; it is recorded."""
+    # Time stands still, so that what depends on the time left is the same words each time.
+    ctx = Context(
+        machines,
+        timeout_s=60,
+        hosts=(host, Host("inner", jump=host.name)),
+        monotonic=lambda: 0.0,
+        sleep=lambda seconds: None,
+    )
     found = {"reboot": reboot.impact(ctx, host), "serves": reboot.available(ctx, host)}
+    earlier = replace(found["reboot"], fingerprint={"boot_id": "0" * 36})
+    found |= {"rebooted": reboot.verify(ctx, host, earlier), "not rebooted": reboot.verify(ctx, host, found["reboot"])}
     with suppress(BadArguments):
         kill.impact(ctx, host, 2**22, 1)
     return found | {"kill": kill.impact(ctx, host, pid, ticks)}
@@ -47,6 +57,13 @@ def test_a_reboot_names_what_runs_and_the_boot(seen):
     assert facts["reboot required"] == "no"
     assert len(seen["reboot"].fingerprint["boot_id"]) == 36
     assert seen["serves"] is True
+
+
+def test_another_boot_is_a_reboot_and_the_same_one_is_none(seen):
+    rebooted, same = seen["rebooted"], seen["not rebooted"]
+    assert (rebooted.result, same.result) == (Result.DONE, Result.NOT_DONE)
+    assert "2 services run as before" in rebooted.summary
+    assert dict(rebooted.facts)["system"] in ("running", "degraded")
 
 
 def test_a_process_is_known_by_its_service_user_and_start(seen):

@@ -28,7 +28,6 @@ from opsbot.domain import (
     UnitFacts,
     UnitVerb,
 )
-from opsbot.errors import HostUnreachable
 from opsbot.sudoers import lines_for
 from tests.fake_machines import FakeMachines
 
@@ -72,6 +71,12 @@ def test_the_summary_counts_in_words():
     found = [DB.ok("a", ""), DB.warn("b", "", ""), DB.fail("c", "", ""), DB.fail("d", "", ""), DB.skipped("e", "")]
     assert summary(found) == "5 checks: 1 ok, 1 warning, 2 failures, 1 skipped."
     assert summary(found[:1]) == "1 check: 1 ok."
+
+
+def test_the_summary_says_how_many_of_several_hosts_are_well():
+    two, three = Subject(Area.HOSTS, "db-2"), Subject(Area.HOSTS, "db-3")
+    found = [DB.ok("a", ""), two.ok("a", ""), two.warn("b", "", ""), three.skipped("c", "")]
+    assert summary(found) == "4 checks: 2 ok, 1 warning, 1 skipped. 1 of 3 hosts are well."
 
 
 def test_the_document_has_every_field_and_says_when_it_is_not_whole():
@@ -226,19 +231,26 @@ def test_the_journal_must_be_readable(said, status):
 
 
 def test_units_that_are_not_there_are_named():
-    known = {"a.service": UnitFacts("a.service", load_state="not-found"), "b.service": UnitFacts("b.service")}
-    host = Host("db-1", units=("a.service", "b.service"))
-    assert brief(units(DB, host, known, 0.1)) == [
+    states = {"a.service": "not-found", "b.service": "masked", "c.service": "bad-setting", "d.service": ""}
+    known = {unit: UnitFacts(unit, load_state=state) for unit, state in states.items()}
+    host = Host("db-1", units=tuple(states))
+    assert [(said, remedy) for _, _, said, remedy in brief(units(DB, host, known, 0.1))] == [
+        ("a.service does not exist there", "Correct `units` of db-1, or install it there."),
         (
-            "units",
-            "fail",
-            "a.service does not exist there (not-found)",
-            "Correct `units` of db-1, or install it there.",
+            "b.service is masked: nobody can start it",
+            "On db-1: `systemctl unmask b.service`; or take it off `units`.",
         ),
-        ("units", "fail", "b.service cannot be used: unknown", "Correct `units` of db-1, or install it there."),
+        (
+            "c.service cannot be used: bad-setting",
+            "On db-1: `systemctl status c.service` says what is wrong with it; or take it off `units`.",
+        ),
+        (
+            "d.service cannot be used: unknown",
+            "On db-1: `systemctl status d.service` says what is wrong with it; or take it off `units`.",
+        ),
     ]
     there = {name: UnitFacts(name, load_state="loaded") for name in host.units}
-    assert brief(units(DB, host, there, 0.1)) == [("units", "ok", "all 2 exist", "")]
+    assert brief(units(DB, host, there, 0.1)) == [("units", "ok", "all 4 exist", "")]
 
 
 def test_a_health_check_that_fails_is_a_warning():
@@ -253,7 +265,12 @@ def test_a_certificate_that_cannot_be_read_says_who_must_be_let():
         CertificateReport("/ok.pem"),
     ]
     found = brief(certificates(DB, HOST, reports))
-    assert found[0] == ("certificate /etc/x.pem", "fail", "no right", "On db-1: let bot read /etc/x.pem.")
+    assert found[0] == (
+        "certificate /etc/x.pem",
+        "fail",
+        "no right",
+        "Correct `certificates` of db-1, or let bot read /etc/x.pem there.",
+    )
     assert found[1][3] == "Check that 192.0.2.7:443 can be reached from here by TLS."
     assert found[2][1] == "ok"
 
@@ -313,13 +330,8 @@ class Answering(FakeMachines):
         return CommandResult(tuple(argv), 0, said)
 
 
-class NoScan:
-    def scan_host_key(self, host, *, timeout_s):
-        raise HostUnreachable("no")
-
-
 def checked(machines, host=LOCAL):
-    return list(HostDoctor(machines, NoScan(), now=lambda: NOW).check(host, timeout_s=5))
+    return list(HostDoctor(machines, now=lambda: NOW).check(host, timeout_s=5))
 
 
 def test_a_host_that_is_well_has_only_good_findings():

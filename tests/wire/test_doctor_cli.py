@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from opsbot.adapters.doctor_terminal import console_for_findings, show
-from opsbot.diagnosis import Area, Finding, Subject
+from opsbot.diagnosis import Area, Check, Finding, Subject
 from tests.ssh_answers import never_speaks, speaks_http
 from tests.ssh_servers import Exec, Keys, RawServer, SshServer, pin_of
 
@@ -215,7 +215,19 @@ def test_many_good_hosts_are_one_line_each() -> None:
     )
     text = drawn(findings)
     assert text.count("all 3 checks") == 3
-    assert "9 checks: 9 ok." in text
+    assert "9 checks: 9 ok. 3 of 3 hosts are well." in text
+
+
+def test_what_took_long_says_so() -> None:
+    slow, quick = Subject(Area.HOSTS, "web-1"), Subject(Area.HOSTS, "web-2")
+    findings = (
+        slow.ok(Check.CONNECTION, "192.0.2.1:22", took_s=4.25),
+        slow.ok(Check.SUDO, "x"),
+        quick.ok(Check.CONNECTION, "192.0.2.2:22", took_s=0.9),
+    )
+    text = drawn(findings)
+    assert "192.0.2.1:22 (4.2 s)" in text
+    assert text.count(" s)") == 1
 
 
 def test_progress_is_shown_to_a_person_on_stderr_and_leaves_stdout_alone(desk: Desk, keys: Keys) -> None:

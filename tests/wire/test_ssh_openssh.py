@@ -13,8 +13,9 @@ import pytest
 
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits, scan_host_key
 from opsbot.adapters.ssh_deadline import Deadline
+from opsbot.adapters.ssh_dial import dial
 from opsbot.adapters.ssh_keys import KeyRing
-from opsbot.adapters.ssh_link import check_host_key, dial, pins_of
+from opsbot.adapters.ssh_link import check_host_key, pins_of
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, OutcomeUnknown
 from tests.ports import reserved_port
