@@ -1,5 +1,6 @@
 """Timers, changes, comparisons, checks and certificates on real hosts, healthy and broken."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -152,7 +153,9 @@ def test_a_skewed_clock_is_told_by_comparison_and_changes(hosts, fault):
         fresh.close()
     clock = next(entry for entry in compare_hosts.combine(results)["differs"] if entry["what"] == "clock")
     assert clock["most_have"] == "right"
-    assert clock["odd"] == {"h3": "10m 0s ahead"}
+    # Never more than it is; less by the seconds a busy machine takes to answer.
+    assert list(clock["odd"]) == ["h3"]
+    assert re.fullmatch(r"(10m 0s|9m 5\ds) ahead", clock["odd"]["h3"])
     assert any("ahead" in said for said in told)
 
 

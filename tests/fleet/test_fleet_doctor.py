@@ -1,6 +1,7 @@
 """`opsbot doctor` on real hosts: all well at first, then one fault on each, named with the line that mends it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -98,8 +99,9 @@ def test_one_fault_on_each_host_is_named_with_its_remedy(
     )
     assert "`opsbot hosts trust --replace h2`" in failed["h2"]["remedy"]
     h3 = fleet_hosts["h3"]
-    assert failed["h3"]["said"] == f"h3 ({h3.address}:22) cannot be connected to: Connection refused. Nothing was run."
-    assert failed["h3"]["remedy"].endswith(f"the firewalls from here to {h3.address}:22.")
+    assert failed["h3"]["said"] == f"h3 ({h3.address}:22) cannot be connected to: Connection refused."
+    assert failed["h3"]["remedy"].startswith("Refused: sshd does not run there")
+    assert f"the firewalls from here to {h3.address}:22" in failed["h3"]["remedy"]
     printed = doctor("--timeout", "8")
     assert printed.returncode == 1
     assert f"{failed['h1']['remedy']}\n" in printed.stdout
@@ -123,4 +125,5 @@ def test_a_rule_that_is_gone_and_a_clock_that_is_off(doctor: Doctor, fault: Call
     assert set(failed) == {("h1", "sudo"), ("h3", "clock")}
     assert failed["h1", "sudo"]["said"].endswith("(sudo: a password is required)")
     assert failed["h1", "sudo"]["remedy"].startswith("`opsbot sudoers h1` prints all rules; the first: bot ALL=(root) ")
-    assert failed["h3", "clock"]["said"] in ("10m 0s ahead of the bot's", "9m 59s ahead of the bot's")
+    # Never more than it is; less by the seconds a busy machine takes to answer.
+    assert re.fullmatch(r"(10m 0s|9m 5\ds) ahead of the bot's", failed["h3", "clock"]["said"])
