@@ -27,7 +27,7 @@ from opsbot.config_model import (
     jump_of,
 )
 from opsbot.config_secrets import Secret, SecretRef
-from opsbot.config_yaml import Document, read_yaml
+from opsbot.config_yaml import Document, read_file, read_yaml
 from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, Rollout, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.inventory import Inventory
@@ -220,7 +220,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: every fault, each as `file:line: what and the way out`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another with --config.") from error
     except UnicodeDecodeError as error:

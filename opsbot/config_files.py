@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from opsbot.config_faults import Place, dotted
-from opsbot.config_yaml import Document, read_yaml
+from opsbot.config_yaml import Document, read_file, read_yaml
 from opsbot.domain import Json
 from opsbot.host_keys import read_host_keys
 
@@ -83,7 +83,10 @@ class Sources:
     def _text(self, path: Path, place: Place) -> str | None:
         file, line = self.where(place)
         try:
-            return path.read_text(encoding="utf-8")
+            text = read_file(path, max_bytes=_MAX_BYTES)
+            if len(text.encode()) <= _MAX_BYTES:
+                return text
+            said = f"{path} is larger than {_MAX_BYTES // 2**20} MiB; that is no inventory, check the path."
         except OSError as error:
             said = f"{path} cannot be read ({error.strerror}); correct the path."
         except UnicodeDecodeError:

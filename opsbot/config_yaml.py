@@ -1,6 +1,7 @@
 """YAML as configuration needs it: plain data, the line of every key, and every fault of the text at once."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
@@ -28,6 +29,18 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+
+def read_file(path: Path, *, max_bytes: int = _MAX_BYTES) -> str:
+    """Return the text of a file, or a little more than `max_bytes` of one that is larger or has no end.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read, or is not UTF-8.
+    """
+    with path.open("rb") as file:
+        read = file.read(max_bytes + 4)
+    # Cut where a character may be halved: it is too large anyway.
+    return read.decode("utf-8", "strict" if len(read) <= max_bytes else "replace")
 
 
 def read_yaml(text: str, *, max_bytes: int = _MAX_BYTES) -> Document:
