@@ -97,44 +97,6 @@ def test_a_refused_key_is_named(shell: ParamikoShell, keys: Keys, tmp_path: Path
     assert str(other) in text
 
 
-def test_a_changed_host_key_is_refused_with_both_fingerprints_before_any_log_in(
-    shell: ParamikoShell, keys: Keys, tmp_path: Path
-) -> None:
-    new = paramiko.PKey.from_path(ssh_servers.new_key(tmp_path / "new"))
-    attempts: list[str] = []
-    with SshServer(keys, host_key=new) as server:
-        server.block = attempts.append  # type: ignore[method-assign]
-        text = fails(shell, server.host(), HostUnreachable, 20)
-    assert f"expected {keys.host_key.fingerprint}" in text
-    assert f"seen {new.fingerprint}" in text
-    assert "opsbot hosts trust --replace web-1" in text
-    assert attempts == []
-
-
-def test_a_host_key_of_another_type_is_refused(shell: ParamikoShell, keys: Keys, tmp_path: Path) -> None:
-    new = paramiko.PKey.from_path(ssh_servers.new_key(tmp_path / "new", "ecdsa"))
-    with SshServer(keys, host_key=new) as server:
-        assert "no acceptable host key" in fails(shell, server.host(), HostUnreachable, 20)
-
-
-def test_any_of_several_pinned_keys_is_accepted(shell: ParamikoShell, keys: Keys, tmp_path: Path) -> None:
-    new = paramiko.PKey.from_path(ssh_servers.new_key(tmp_path / "new", "ecdsa"))
-    pins = f"{ssh_servers.pin_of(keys.host_key)} root@old\n\n{ssh_servers.pin_of(new)} root@new\n"
-    for host_key in (keys.host_key, new):
-        with SshServer(keys, host_key=host_key) as server:
-            assert shell.run(server.host(host_key=pins), ["true"], timeout_s=20).exit_status == 0
-
-
-@pytest.mark.parametrize(
-    "pin", ["", "\n", "ssh-ed25519", "ssh-ed25519 ???", "ssh-dss AAAA", "ssh-rsa AAAAC3NzaC1lZDI1NTE5"]
-)
-def test_a_host_without_a_usable_pin_is_never_connected_to(shell: ParamikoShell, keys: Keys, pin: str) -> None:
-    with SshServer(keys) as server:
-        text = fails(shell, server.host(host_key=pin), HostUnreachable, 20)
-        assert server.connections == 0
-    assert "`opsbot hosts trust web-1`" in text or "`host_key` of web-1 in the inventory" in text
-
-
 # --- after the command was sent --------------------------------------------------------------------------------------
 
 
