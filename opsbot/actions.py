@@ -19,11 +19,12 @@ _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A call that passed every check but policy."""
+    """A call that passed every check but policy. `via`: the hosts through which its hosts are reached."""
 
     tool: Tool
     action: Action
     hosts: tuple[Host, ...]
+    via: tuple[Host, ...] = ()
 
     def denial(self, rule: str, actor: Actor, conversation_id: str, at: datetime) -> AuditEntry:
         """An audit entry that policy refused this."""
@@ -65,7 +66,18 @@ class Catalogue:
                 checked[parameter.name] = _unit(tool, value, hosts)
             elif parameter.is_container and isinstance(value, str):
                 _check_container(tool, value, hosts)
-        return Prepared(tool, Action(tool.name, checked, tuple(host.name for host in hosts)), hosts)
+        action = Action(tool.name, checked, tuple(host.name for host in hosts))
+        return Prepared(tool, action, hosts, self._jumps(hosts))
+
+    def _jumps(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
+        """Return every host on the way to these, each once; a way that leads nowhere ends where it does."""
+        found: dict[str, Host] = {}
+        for host in hosts:
+            known = self.inventory.hosts.get(host.jump)
+            while known is not None and known.name not in found:
+                found[known.name] = known
+                known = self.inventory.hosts.get(known.jump)
+        return tuple(found.values())
 
 
 def _check_actions(tool: Tool, hosts: Sequence[Host]) -> None:

@@ -1,6 +1,5 @@
-"""The state machine of an approval: open, review, expire; what it binds, and who may decide. Pure."""
+"""The state machine of an approval: open, review, expire, conclude; and who may decide. Pure."""
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +7,8 @@ from datetime import datetime, timedelta
 
 import rfc8785
 
+from opsbot.actions import Prepared
+from opsbot.bindings import bind, bind_own, digest
 from opsbot.domain import (
     Action,
     Actor,
@@ -15,10 +16,11 @@ from opsbot.domain import (
     ApprovalState,
     AuditEntry,
     Decision,
-    Host,
     HostOutcome,
     Impact,
     Json,
+    Moment,
+    Narrowing,
     Order,
     OrderVerb,
     Place,
@@ -27,10 +29,9 @@ from opsbot.domain import (
     ToolResult,
     Verdict,
 )
-from opsbot.errors import AlreadyDecided, Expired, NotAllowed, Stale
+from opsbot.errors import AlreadyDecided, Expired, NotAllowed
+from opsbot.lifetimes import why_over
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
-from opsbot.rollout import agreed_text
-from opsbot.tooling import Tool
 
 # Crockford's base 32 without letters that read like digits: ids are spoken over the phone at 3 a.m.
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -43,9 +44,7 @@ class Proposal:
 
     place: Place
     requester: Actor
-    tool: Tool
-    action: Action
-    hosts: tuple[Host, ...]
+    prepared: Prepared
     decision: Decision
     impacts: Mapping[str, Impact]
     reason: str = ""
@@ -53,67 +52,38 @@ class Proposal:
     tainted_by: tuple[str, ...] = ()
 
 
-def open_approval(proposal: Proposal, rules: PolicyRules, *, now: datetime, lifetime_s: float) -> Approval:
+def open_approval(proposal: Proposal, rules: PolicyRules, *, now: Moment, lifetime_s: float) -> Approval:
     """Make the pending record of a proposal."""
-    expires_at = now + timedelta(seconds=lifetime_s)
-    bindings = bind(proposal.tool, proposal.action, proposal.hosts, rules)
-    bindings |= _own_bindings(proposal.requester, proposal.decision.needed, expires_at, proposal.tainted_by)
-    return Approval(
+    made = Approval(
         id="".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH)),
         conversation_id=proposal.place.key,
         place=proposal.place,
         call_id=proposal.call_id,
         requester=proposal.requester,
-        action=proposal.action,
-        tool_sha256=proposal.tool.sha256,
+        action=proposal.prepared.action,
+        tool_sha256=proposal.prepared.tool.sha256,
         reason=proposal.reason,
         rule=proposal.decision.rule,
         needed=proposal.decision.needed,
         approver_users=proposal.decision.approver_users,
         approver_groups=proposal.decision.approver_groups,
         impacts=proposal.impacts,
-        created_at=now,
-        expires_at=expires_at,
-        digest=digest(bindings),
-        bindings=bindings,
+        created_at=now.at,
+        expires_at=now.at + timedelta(seconds=lifetime_s),
+        digest="",
+        opened=now,
         tainted_by=proposal.tainted_by,
     )
+    return bound(made, bind(proposal.prepared, rules))
 
 
-def bind(tool: Tool, action: Action, hosts: Sequence[Host], rules: PolicyRules) -> dict[str, str]:
-    """Name what an approver agrees to, each field as text or hash (T07 of the threat table)."""
-    return {
-        "tool": action.tool,
-        "tool_file": tool.sha256,
-        "arguments": rfc8785.dumps(dict(action.arguments)).decode(),
-        "hosts": ",".join(action.hosts),
-        "host_records": _hash([_host_record(host) for host in sorted(hosts, key=lambda host: host.name)]),
-        "policy": rules.revision,
-        "rollout": agreed_text(rules.rollout, len(hosts)),
-    }
+def bound(approval: Approval, current: Mapping[str, str]) -> Approval:
+    """Return the record bound to what would run now and to what it says itself, with the digest of both."""
+    bindings = {**current, **bind_own(approval)}
+    return replace(approval, bindings=bindings, digest=digest(bindings))
 
 
-def digest(bindings: Mapping[str, str]) -> str:
-    """Hex SHA-256 over the canonical JSON (RFC 8785) of the bindings."""
-    return hashlib.sha256(rfc8785.dumps(dict(bindings))).hexdigest()
-
-
-def check_unchanged(approval: Approval, current: Mapping[str, str]) -> None:
-    """Compare what was approved with what would run now.
-
-    Raises:
-        Stale: the record was altered, or a bound field differs; the text names it.
-    """
-    own = _own_bindings(approval.requester, approval.needed, approval.expires_at, approval.tainted_by)
-    expected = dict(approval.bindings)
-    for name, value in (dict(current) | own).items():
-        if expected.get(name) != value:
-            raise Stale(f"stale:{name}: {name.replace('_', ' ')} changed since this was approved. Ask again.")
-    if digest(approval.bindings) != approval.digest:
-        raise Stale("stale:digest: the record does not match what was approved. Ask again.")
-
-
-def review(approval: Approval, actor: Actor, *, approve: bool, now: datetime, rules: PolicyRules) -> Approval:
+def review(approval: Approval, actor: Actor, *, approve: bool, now: Moment, rules: PolicyRules) -> Approval:
     """Return the approval after this person's click.
 
     Raises:
@@ -121,17 +91,16 @@ def review(approval: Approval, actor: Actor, *, approve: bool, now: datetime, ru
     """
     if approval.state is not ApprovalState.PENDING:
         raise AlreadyDecided(decided_text(approval))
-    if now >= approval.expires_at:
-        raise Expired(f"This request expired at {approval.expires_at:%H:%M:%S} UTC. Ask again for a fresh one.")
+    check_in_time(approval, now)
     _check_may_decide(approval, actor, approve=approve, rules=rules)
     if any(done.actor.key == actor.key for done in approval.reviews):
         raise AlreadyDecided("Your approval is already counted; it takes another person as well.")
-    reviews = (*approval.reviews, Review(actor, approve, now))
+    reviews = (*approval.reviews, Review(actor, approve, now.at))
     if not approve:
-        return replace(approval, state=ApprovalState.DENIED, reviews=reviews, decided_at=now)
+        return replace(approval, state=ApprovalState.DENIED, reviews=reviews, decided_at=now.at)
     if len(reviews) < approval.needed:
         return replace(approval, reviews=reviews)
-    return replace(approval, state=ApprovalState.APPROVED, reviews=reviews, decided_at=now)
+    return replace(approval, state=ApprovalState.APPROVED, reviews=reviews, decided_at=now.at)
 
 
 def _check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules: PolicyRules) -> None:
@@ -152,6 +121,62 @@ def _check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules:
         raise NotAllowed(f"You are not among the approvers for this ({approval.rule}). Nothing was changed.")
 
 
+def withdraw(approval: Approval, actor: Actor, now: Moment) -> Approval:
+    """Return the approval as taken back by whoever asked: as long as it does not run, also after it was approved.
+
+    Raises:
+        AlreadyDecided, Expired, NotAllowed: it cannot be; the text says why.
+    """
+    if approval.state is ApprovalState.EXECUTING:
+        raise AlreadyDecided("It is running already. Stop on its card keeps it from hosts that have not been begun.")
+    if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED):
+        raise AlreadyDecided(decided_text(approval))
+    check_in_time(approval, now)
+    if actor.key != approval.requester.key:
+        raise NotAllowed("Only whoever asked for this can withdraw it. Whoever may approve it can deny it.")
+    return replace(approval, state=ApprovalState.WITHDRAWN, decided_at=now.at)
+
+
+def hosts_left(approval: Approval, actor: Actor, out: Sequence[str], now: Moment, rules: PolicyRules) -> Action:
+    """Return what remains of the action when this person leaves these hosts out.
+
+    Raises:
+        AlreadyDecided, Expired, NotAllowed: they cannot be left out; the text says why.
+    """
+    if approval.state is not ApprovalState.PENDING:
+        raise AlreadyDecided(decided_text(approval))
+    check_in_time(approval, now)
+    _check_may_decide(approval, actor, approve=True, rules=rules)
+    strangers = sorted(set(out) - set(approval.action.hosts))
+    if strangers:
+        raise NotAllowed(f"{', '.join(strangers)[:200]}: not among its hosts. Hosts can be left out, never added.")
+    left = tuple(host for host in approval.action.hosts if host not in out)
+    if not out or not left:
+        raise NotAllowed("Name at least one host to leave out, and leave at least one. To refuse them all, deny it.")
+    return replace(approval.action, hosts=left)
+
+
+def narrow(approval: Approval, by: Narrowing, proposal: Proposal, rules: PolicyRules) -> Approval:
+    """Return the approval for fewer hosts: bound anew, reviewed by nobody yet, and due no later than before.
+
+    `proposal` is what remains, as policy judges it now; fewer hosts never need fewer people.
+    """
+    decision = proposal.decision
+    left = replace(
+        approval,
+        action=proposal.prepared.action,
+        impacts={name: approval.impacts[name] for name in proposal.prepared.action.hosts},
+        rule=decision.rule,
+        needed=max(approval.needed, decision.needed),
+        approver_users=decision.approver_users,
+        approver_groups=decision.approver_groups,
+        reviews=(),
+        shown_at=None,
+        narrowed=(*approval.narrowed, by),
+    )
+    return bound(left, bind(proposal.prepared, rules))
+
+
 def check_may_order(
     approval: Approval, actor: Actor, verb: OrderVerb, rules: PolicyRules, *, given: Order | None
 ) -> None:
@@ -169,13 +194,21 @@ def check_may_order(
     _check_may_decide(approval, actor, approve=True, rules=rules)
 
 
-def expire(approval: Approval, now: datetime) -> Approval:
+def check_in_time(approval: Approval, now: Moment) -> None:
+    """Raise Expired if the request's time is over by any clock; the text says by which."""
+    if why := why_over(approval.opened, approval.expires_at, now):
+        raise Expired(f"This request expired: {why}. Nothing was run. Ask again for a fresh one.")
+
+
+def expire(approval: Approval, now: Moment) -> Approval:
     """Return the approval as expired. Raises AlreadyDecided or (too early) NotAllowed."""
     if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED):
         raise AlreadyDecided(decided_text(approval))
-    if now < approval.expires_at:
+    why = why_over(approval.opened, approval.expires_at, now)
+    if not why:
         raise NotAllowed("It has not expired yet.")
-    return replace(approval, state=ApprovalState.EXPIRED, decided_at=now)
+    note = approval.note if now.at >= approval.expires_at else f"It expired: {why}."
+    return replace(approval, state=ApprovalState.EXPIRED, decided_at=now.at, note=note)
 
 
 def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str = "") -> Approval:
@@ -197,9 +230,13 @@ def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str =
 def decided_text(approval: Approval) -> str:
     """Say who decided and when, for somebody who came too late."""
     if approval.state is ApprovalState.EXPIRED:
-        return f"This request expired at {approval.expires_at:%H:%M:%S} UTC; nothing was run."
+        at = approval.decided_at or approval.expires_at
+        return f"This request expired at {at:%H:%M:%S} UTC; nothing was run. {approval.note}".strip()
     if approval.state is ApprovalState.STALE:
         return f"This request is out of date: {approval.note}"
+    if approval.state is ApprovalState.WITHDRAWN:
+        when = f" at {approval.decided_at:%H:%M:%S} UTC" if approval.decided_at else ""
+        return f"This request was withdrawn by <@{approval.requester.user_id}>, who made it{when}; nothing was run."
     verb = "denied" if approval.state is ApprovalState.DENIED else "approved"
     people = " and ".join(f"<@{done.actor.user_id}>" for done in approval.reviews) or "nobody"
     when = f"{approval.decided_at:%H:%M:%S} UTC" if approval.decided_at else "an unknown time"
@@ -219,6 +256,8 @@ def result_for_model(approval: Approval) -> ToolResult:
     }
     if approval.reviews:
         content["decided_by"] = [f"<@{done.actor.user_id}>" for done in approval.reviews]
+    if approval.narrowed:
+        content["left_out"] = [host for each in approval.narrowed for host in each.hosts]
     if approval.halted:
         content["stopped_by"] = f"<@{approval.halted.actor.user_id}>"
     text = rfc8785.dumps(content).decode()
@@ -251,35 +290,3 @@ def entry(
         approval_id=approval.id,
         facts=base | dict(facts or {}),
     )
-
-
-def _own_bindings(requester: Actor, needed: int, expires_at: datetime, tainted_by: tuple[str, ...]) -> dict[str, str]:
-    return {
-        "requester": requester.key,
-        "needed": str(needed),
-        "expires_at": expires_at.isoformat(),
-        "tainted_by": ", ".join(tainted_by),
-    }
-
-
-def _host_record(host: Host) -> Json:
-    return [
-        host.name,
-        str(host.connection),
-        host.address,
-        host.port,
-        host.user,
-        host.host_key,
-        host.environment,
-        [*sorted(host.units)],
-        str(host.service_manager),
-        [*host.service_command],
-        host.sudo,
-        [*sorted(host.actions)],
-        [*sorted(host.containers)],
-        host.jump,
-    ]
-
-
-def _hash(content: Json) -> str:
-    return hashlib.sha256(rfc8785.dumps(content)).hexdigest()

@@ -10,7 +10,7 @@ from typing import Protocol
 from opsbot import approvals
 from opsbot.actions import Prepared
 from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Json, Order, OrderVerb, Result, Rollout, Step
-from opsbot.errors import AlreadyDecided, Conflict, Stale, StoreError
+from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, Expired, StoreError
 from opsbot.ports import Clock
 from opsbot.rollout import host_steps, next_batch, pause_text
 
@@ -105,7 +105,12 @@ class Hands(Protocol):
         ...
 
     async def run_host(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
-        """Act on one host, once, and verify it. Raises Conflict, StoreError when it may not be begun."""
+        """Act on one host, once, and verify it.
+
+        Raises:
+            Conflict, StoreError: the intent could not be recorded, so nothing was run.
+            ApprovalError: it may not be begun any more, so nothing was run.
+        """
         ...
 
     async def save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
@@ -132,6 +137,7 @@ class Campaign:
     _checked: bool = True
     _began_at_s: dict[str, float] = field(default_factory=dict)
     _trouble: Conflict | StoreError | None = None
+    _refused: ApprovalError | None = None
 
     async def run(self) -> Approval:
         """Go over the hosts to the end, or to the first that is not done, or until somebody stops it.
@@ -140,22 +146,25 @@ class Campaign:
             Conflict, StoreError: the record cannot be written; hosts under way were waited for, no more were started.
         """
         note = ""
-        stale = False
         try:
             while not note and self._goes_on():
                 note = await self._go_on()
-        except Stale as error:
-            note, stale = str(error), not self.approval.outcomes
+        except ApprovalError as error:
+            note, self._refused = str(error), error
         finally:
             async with self.control.lock:
                 self.control.over = True
         if self._trouble is not None:
             raise self._trouble
-        if stale:
-            final = replace(self.approval, state=ApprovalState.STALE, note=note)
-            return await self.hands.save(final, self.approval, "execution.refused", note=note)
+        if self._refused is not None and self._nothing_done():
+            state = ApprovalState.EXPIRED if isinstance(self._refused, Expired) else ApprovalState.STALE
+            final = replace(self.approval, state=state, note=str(self._refused))
+            return await self.hands.save(final, self.approval, "execution.refused", note=final.note)
         final = approvals.conclude(self.approval, self.approval.outcomes, note=note or self._why_ended())
         return await self.hands.save(final, self.approval, "execution.finished", note=final.note)
+
+    def _nothing_done(self) -> bool:
+        return all(outcome.result is Result.NOT_DONE for outcome in self.approval.outcomes)
 
     def _goes_on(self) -> bool:
         all_done = all(outcome.result is Result.DONE for outcome in self.approval.outcomes)
@@ -230,6 +239,9 @@ class Campaign:
                 self._began_at_s[host.name] = self.clock.monotonic()
             try:
                 return await self.hands.run_host(self.approval, self.prepared, host)
+            except ApprovalError as error:
+                self._refused = error
+                return HostOutcome(host.name, Result.NOT_DONE, f"Not run. {error}")
             finally:
                 self.turns.end(host.name)
                 self._began_at_s.pop(host.name)

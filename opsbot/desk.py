@@ -26,6 +26,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError
 from opsbot.executor import Executor
+from opsbot.lifetimes import why_over
 from opsbot.policy import PolicyRules, after_reading, decide
 from opsbot.ports import Clock, Store
 
@@ -96,21 +97,22 @@ class ApprovalDesk:
         proposal = Proposal(
             place=place,
             requester=requester,
-            tool=prepared.tool,
-            action=prepared.action,
-            hosts=prepared.hosts,
+            prepared=prepared,
             decision=decision,
             impacts={name: _with_others(impact, others.get(name, ())) for name, impact in impacts.items()},
             reason=reason,
             call_id=call_id,
             tainted_by=tainted_by,
         )
-        now = self.clock.now()
-        made = approvals.open_approval(proposal, self.rules, now=now, lifetime_s=self.lifetime_s)
+        made = approvals.open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=self.lifetime_s)
         approval = await self.store.approvals.add(
             made,
             approvals.entry(
-                made, "approval.requested", now, actor=requester, facts={"rule": made.rule, "reason": reason}
+                made,
+                "approval.requested",
+                made.created_at,
+                actor=requester,
+                facts={"rule": made.rule, "reason": reason},
             ),
         )
         log.info("approval.requested", approval_id=approval.id, tool=approval.action.tool, hosts=approval.action.hosts)
@@ -140,7 +142,7 @@ class ApprovalDesk:
         while True:
             try:
                 await self._check_card(approval, card)
-                decided = approvals.review(approval, actor, approve=approve, now=self.clock.now(), rules=self.rules)
+                decided = approvals.review(approval, actor, approve=approve, now=self.clock.moment(), rules=self.rules)
             except ApprovalError as error:
                 await self._audit_refusal(approval, actor, "approve" if approve else "deny", error)
                 raise
@@ -289,9 +291,9 @@ class ApprovalDesk:
 
     async def sweep(self) -> None:
         """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""
-        now = self.clock.now()
+        now = self.clock.moment()
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
-            if now >= approval.expires_at:
+            if why_over(approval.opened, approval.expires_at, now):
                 await self._expire(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
             self._start(approval)
@@ -302,7 +304,7 @@ class ApprovalDesk:
             await self._look_again(approval)
 
     async def _expire(self, approval: Approval) -> None:
-        expired = approvals.expire(approval, self.clock.now())
+        expired = approvals.expire(approval, self.clock.moment())
         record = approvals.entry(expired, "approval.expired", self.clock.now())
         try:
             expired = await self.store.approvals.change(

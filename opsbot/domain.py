@@ -63,6 +63,19 @@ class MessageRef:
     message_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the clocks said at one time: `at` is aware UTC; `monotonic_s` compares only within one `boot_id`.
+
+    `machine` outlives boots, so that another boot of the same machine is told from another machine.
+    """
+
+    at: datetime
+    machine: str
+    boot_id: str
+    monotonic_s: float
+
+
 # --- hosts -----------------------------------------------------------------------------------------------------------
 
 
@@ -505,12 +518,13 @@ class HostOutcome:
 
 
 class ApprovalState(StrEnum):
-    """pending → approved | denied | expired | stale; approved → executing | expired | stale;
+    """pending → approved | denied | withdrawn | expired | stale; approved → executing | withdrawn | expired | stale;
     executing → done | failed | unknown | stale | expired; unknown → done | failed (reconciled)."""
 
     PENDING = "pending"
     APPROVED = "approved"
     DENIED = "denied"
+    WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
     STALE = "stale"
     EXECUTING = "executing"
@@ -525,11 +539,12 @@ class ApprovalState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One person's counted click."""
+    """One person's counted click. `for_a_while`: it is to count for the same thing again, as long as policy allows."""
 
     actor: Actor
     approve: bool
     at: datetime
+    for_a_while: bool = False
 
 
 class OrderVerb(StrEnum):
@@ -550,13 +565,38 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowing:
+    """An approver left these hosts out before anybody approved."""
+
+    actor: Actor
+    at: datetime
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An approval that counts again until a time, for the same requester and exactly what was approved.
+
+    `pattern`: digest of all bindings but those of one request and its time. `ended`: why it ended before its time.
+    """
+
+    begun: Moment
+    until: datetime
+    pattern: str
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """The durable record of one proposed action, from proposal to outcome.
 
     `call_id` is the model's call, or `command:<inbox id>` when a command proposed it. `digest` is the hex SHA-256
-    over the canonical JSON of `bindings`: everything an approver agrees to, by name (see `approvals.bind`).
-    `version` is bumped by every change. `halted`: who stopped it before its last host. `tainted_by`: the untrusted text
-    the model had read when it proposed this (see `taint.sources`).
+    over the canonical JSON of `bindings`: everything an approver agrees to, by name (see `bindings.bind`).
+    `version` is bumped by every change. `halted`: who stopped it before its last host. `opened`: what the clocks said
+    when it was asked. `shown_at`: since when its card stands as it is; None: it does not yet. `narrowed`: who left
+    hosts out before it was decided. `standing`: that it counts again for a while; `stands_on`: the id of the approval
+    whose standing approved this one. `tainted_by`: the untrusted text the model had read when it proposed this (see
+    `taint.sources`).
     """
 
     id: str
@@ -584,6 +624,11 @@ class Approval:
     bindings: Mapping[str, str] = field(default_factory=dict)
     halted: Order | None = None
     tainted_by: tuple[str, ...] = ()
+    opened: Moment | None = None
+    shown_at: datetime | None = None
+    narrowed: tuple[Narrowing, ...] = ()
+    standing: Standing | None = None
+    stands_on: str = ""
 
     @property
     def untouched(self) -> tuple[str, ...]:
@@ -618,7 +663,10 @@ class IncomingCommand:
 
 @dataclass(frozen=True, slots=True)
 class IncomingDecision:
-    """A click on an approval card. `verb`: approve, deny, plan, or an OrderVerb."""
+    """A click on an approval card. `verb`: approve, approve_while, deny, withdraw, narrow, plan, or an OrderVerb.
+
+    `seal`: what came with the button (see `seals`). `chosen`: numbers of the hosts to leave out, as on the card.
+    """
 
     place: Place
     actor: Actor
@@ -626,6 +674,8 @@ class IncomingDecision:
     verb: str
     message_id: str
     reply_to: str = ""
+    seal: str = ""
+    chosen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -713,11 +763,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The approval card: everything on it comes from the record and the clock. `order` is what people last ordered."""
+    """The approval card: everything on it comes from the record and the clock. `order` is what people last ordered.
+
+    `seal` goes with its buttons (see `seals`). `while_minutes`: for how long it can be approved; 0: only once.
+    """
 
     approval: Approval
     steps: tuple[Step, ...] = ()
     order: Order | None = None
+    seal: str = ""
+    while_minutes: int = 0
 
 
 Content: TypeAlias = Text | Report | Card

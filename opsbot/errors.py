@@ -12,10 +12,12 @@ OpsbotError                  text is safe to show to the person named below
 │   │   └── HostBusy         it is there, but our own commands take all the sessions it gives us
 │   └── OutcomeUnknown       a connection was lost after the command was sent
 ├── ApprovalError            the clicker, privately
-│   ├── NotAllowed
-│   ├── AlreadyDecided
-│   ├── Expired
-│   └── Stale
+│   ├── NotAllowed           not this person
+│   ├── WrongCard            not the card as it stands now: a copy, an edited button, an earlier content
+│   ├── TooEarly             the card is not there long enough to have been read
+│   ├── AlreadyDecided       somebody was faster, or it is over
+│   ├── Expired              its time is up
+│   └── Stale                what was approved is no longer what would run
 ├── ModelError               the asker
 │   ├── ModelUnavailable     down, slow, rate limited, refused the key
 │   ├── ModelMisbehaved      unfinished or unreadable answer
@@ -111,6 +113,14 @@ class ApprovalError(OpsbotError):
 
 class NotAllowed(ApprovalError):
     """This person may not decide this approval."""
+
+
+class WrongCard(ApprovalError):
+    """The button is not one of the request's card as it stands now."""
+
+
+class TooEarly(ApprovalError):
+    """The card has not been there long enough to have been read."""
 
 
 class AlreadyDecided(ApprovalError):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from opsbot import approvals
+from opsbot import approvals, bindings
 from opsbot.actions import Catalogue, Prepared
 from opsbot.campaign import Campaign, Control, HostTurns, Progress
 from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Json, Result, Risk, Verdict
@@ -219,11 +219,11 @@ class Executor:
         """
         seen = self._turns.counts(approval.action.hosts)
         try:
-            self._check_in_time(approval)
+            approvals.check_in_time(approval, self._clock.moment())
             prepared = await self.recheck(approval, approval.action.hosts)
-            self._check_in_time(approval)
+            approvals.check_in_time(approval, self._clock.moment())
         except Expired as error:
-            late = replace(approvals.expire(approval, self._clock.now()), note=str(error))
+            late = replace(approval, state=ApprovalState.EXPIRED, note=str(error), decided_at=self._clock.now())
             return await self.save(late, approval, "execution.refused", note=str(error))
         except ApprovalError as error:
             stale = replace(approval, state=ApprovalState.STALE, note=str(error))
@@ -269,10 +269,6 @@ class Executor:
             return HostOutcome(name, Result.UNKNOWN, f"Cannot be looked at any more: {error}")
         return await self._verify(prepared, prepared.hosts[0], approval)
 
-    def _check_in_time(self, approval: Approval) -> None:
-        if self._clock.now() >= approval.expires_at:
-            raise Expired("It expired before it could start; nothing was run. Ask again.")
-
     async def recheck(self, approval: Approval, hosts: Sequence[str]) -> Prepared:
         """Check that what was approved is still what would run, and that these of its hosts are as on the card.
 
@@ -287,7 +283,7 @@ class Executor:
         decision = decide(self._rules, approval.requester, prepared.tool.risk, prepared.hosts)
         if decision.verdict is not Verdict.NEED_APPROVAL:
             raise Stale(f"stale:policy: {decision.reason or decision.rule}")
-        approvals.check_unchanged(approval, approvals.bind(prepared.tool, prepared.action, prepared.hosts, self._rules))
+        bindings.check_unchanged(approval, bindings.bind(prepared, self._rules))
         try:
             now = await self.impacts(
                 replace(prepared, hosts=tuple(host for host in prepared.hosts if host.name in hosts))
@@ -307,11 +303,19 @@ class Executor:
 
         Raises:
             Conflict, StoreError: the intent could not be recorded, so nothing was run.
+            ApprovalError: it may not be begun any more, so nothing was run.
         """
+        self._check_may_begin(approval)
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
         if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
             return await self._verify(prepared, host, approval)
+        self._check_may_begin(approval)  # recording it may have taken long
         return await self._act(approval, prepared, host)
+
+    def _check_may_begin(self, approval: Approval) -> None:
+        """An action begins while its approval lasts; what began in time goes on over its other hosts."""
+        if not approval.outcomes:
+            approvals.check_in_time(approval, self._clock.moment())
 
     async def _act(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
         """Send the command once, then let the host say what became of it."""

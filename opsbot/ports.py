@@ -26,6 +26,7 @@ from opsbot.domain import (
     Message,
     MessageRef,
     Metric,
+    Moment,
     OutboxItem,
     Place,
     Sample,
@@ -346,6 +347,10 @@ class Approvals(Protocol):
         """All approvals of a conversation, oldest first."""
         ...
 
+    async def since(self, at: datetime) -> tuple[Approval, ...]:
+        """All approvals asked for at that time or later, oldest first."""
+        ...
+
 
 class Operations(Protocol):
     """The write-ahead journal of effects: one row per approval and host, inserted before the command is sent."""
@@ -489,6 +494,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, never going back."""
+        ...
+
+    def moment(self) -> Moment:
+        """Both clocks at once, with the machine and the boot they belong to."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -3,11 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from opsbot.domain import Moment
+
 
 class FakeClock:
-    """Wall and monotonic time move together by `advance`; `jump` moves the wall clock alone."""
+    """Wall and monotonic time move together by `advance`; `jump` moves the wall clock alone, `reboot` the boot."""
 
-    def __init__(self, start: datetime = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)) -> None:
+    def __init__(self, start: datetime = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), *, machine: str = "bot-1") -> None:
+        self._machine = machine
+        self._boots = 1
         self._now = start
         self._monotonic = 1000.0
         self._sleepers: list[tuple[float, asyncio.Event]] = []
@@ -17,6 +21,9 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return self._monotonic
+
+    def moment(self) -> Moment:
+        return Moment(self._now, self._machine, f"{self._machine} boot {self._boots}", self._monotonic)
 
     async def sleep(self, seconds: float) -> None:
         event = asyncio.Event()
@@ -35,3 +42,8 @@ class FakeClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward or back, as an administrator or NTP would."""
         self._now += timedelta(seconds=seconds)
+
+    def reboot(self) -> None:
+        """Count monotonic time from the start of another boot."""
+        self._boots += 1
+        self._monotonic = 10.0

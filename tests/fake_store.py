@@ -188,6 +188,10 @@ class MemoryApprovals:
         await self.outage.step()
         return self._sorted(a for a in self.stored.values() if a.conversation_id == conversation_id)
 
+    async def since(self, at: datetime) -> tuple[Approval, ...]:
+        await self.outage.step()
+        return self._sorted(a for a in self.stored.values() if a.created_at >= at)
+
     @staticmethod
     def _sorted(found: Iterable[Approval]) -> tuple[Approval, ...]:
         return tuple(sorted(found, key=lambda approval: (approval.created_at, approval.id)))

@@ -12,6 +12,7 @@ from opsbot.domain import (
     Impact,
     IncomingMessage,
     Json,
+    Moment,
     Place,
     UserMessage,
 )
@@ -24,6 +25,11 @@ PLACE = Place("T1", "C1", "1700000000.000100")
 
 def later(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
+
+
+def moment(seconds: float = 0, *, start: datetime = NOON) -> Moment:
+    """Both clocks so long after `start`, in one boot of one machine."""
+    return Moment(start + timedelta(seconds=seconds), "bot-1", "boot 1", 1000.0 + seconds)
 
 
 def entry(kind: str = "test.happened", approval_id: str = "", **facts: Json) -> AuditEntry:
@@ -56,6 +62,8 @@ def approval(approval_id: str = "7KQ2M4", *, call_id: str = "", **changes: objec
         created_at=NOON,
         expires_at=later(300),
         digest="cd" * 32,
+        opened=moment(),
+        shown_at=NOON,
     )
     return replace(made, **changes)
 

@@ -22,6 +22,16 @@ json_values = st.recursive(
 )
 st.register_type_strategy(domain.datetime, st.datetimes(timezones=st.just(UTC)))
 finite = st.floats(allow_nan=False, allow_infinity=False)
+st.register_type_strategy(
+    domain.Moment,
+    st.builds(
+        domain.Moment,
+        at=st.datetimes(timezones=st.just(UTC)),
+        machine=st.text(),
+        boot_id=st.text(),
+        monotonic_s=finite,
+    ),
+)
 points = st.lists(st.tuples(st.datetimes(timezones=st.just(UTC)), finite), max_size=3).map(tuple)
 st.register_type_strategy(float, finite)
 st.register_type_strategy(domain.Series, st.builds(domain.Series, name=st.text(), points=points))

@@ -16,13 +16,14 @@ from opsbot.adapters.store import (
     schema,
     sqlite,
 )
+from tests.records import KEY
 
 
 def migrated(engine: Engine) -> None:
     with engine.begin() as connection:
-        migrate.upgrade(connection)
+        migrate.upgrade(connection, KEY)
         # A second start finds nothing to do.
-        migrate.upgrade(connection)
+        migrate.upgrade(connection, KEY)
 
 
 def assert_same(engine: Engine) -> None:
@@ -63,7 +64,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path) -> None:
     engine = sqlite.make_engine(tmp_path / "x.db")
     try:
         with engine.begin() as connection:
-            migrate.upgrade(connection)
+            migrate.upgrade(connection, KEY)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass

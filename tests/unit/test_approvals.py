@@ -1,7 +1,7 @@
 """The approval state machine: what is bound, who may decide, when it ends."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsbot import approvals
-from opsbot.approvals import Proposal, bind, check_unchanged, conclude, digest, expire, open_approval, review
+from opsbot.actions import Prepared
+from opsbot.approvals import Proposal, conclude, expire, open_approval, review
+from opsbot.bindings import FREE_HOST_FIELDS, bind, check_unchanged, digest
 from opsbot.domain import (
     Action,
     Actor,
     ApprovalState,
+    Connection,
     Decision,
+    HealthCheck,
     Host,
     HostOutcome,
     Impact,
@@ -24,11 +28,13 @@ from opsbot.domain import (
     Result,
     Risk,
     Rollout,
+    ServiceManager,
     Verdict,
 )
 from opsbot.errors import AlreadyDecided, ApprovalError, Expired, NotAllowed, Stale
 from opsbot.policy import TERMINAL_TEAM, ApproverRule, PolicyRules
 from opsbot.tooling import Tool
+from tests.records import moment
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 ALICE = Actor("T1", "UALICE")
@@ -49,12 +55,17 @@ def make(*, needed=1, requester=ALICE, rules=RULES, users=frozenset({"UBOB"}), g
         Verdict.NEED_APPROVAL, "approvers:production", needed=needed, approver_users=users, approver_groups=groups
     )
     impacts = {"web-1": Impact((("state", "active"),), {"invocation_id": "a1"})}
-    proposal = Proposal(Place("T1", "C1", "1.0"), requester, TOOL, ACTION, (HOST,), decision, impacts, call_id="c1")
-    return open_approval(proposal, rules, now=NOW, lifetime_s=300)
+    prepared = Prepared(TOOL, ACTION, (HOST,))
+    proposal = Proposal(Place("T1", "C1", "1.0"), requester, prepared, decision, impacts, call_id="c1")
+    return open_approval(proposal, rules, now=at(0), lifetime_s=300)
+
+
+def at(after_s):
+    return moment(after_s, start=NOW)
 
 
 def click(approval, actor, *, approve=True, after_s=10, rules=RULES):
-    return review(approval, actor, approve=approve, now=NOW + timedelta(seconds=after_s), rules=rules)
+    return review(approval, actor, approve=approve, now=at(after_s), rules=rules)
 
 
 def test_an_approver_approves():
@@ -122,10 +133,10 @@ def test_the_last_moment_counts():
 
 def test_expiry_is_neither_early_nor_for_decided_ones():
     with pytest.raises(NotAllowed):
-        expire(make(), NOW + timedelta(seconds=299))
-    assert expire(make(), NOW + timedelta(seconds=300)).state is ApprovalState.EXPIRED
+        expire(make(), at(299))
+    assert expire(make(), at(300)).state is ApprovalState.EXPIRED
     with pytest.raises(AlreadyDecided):
-        expire(click(make(), BOB, approve=False), NOW + timedelta(seconds=300))
+        expire(click(make(), BOB, approve=False), at(300))
 
 
 def test_terminal_operator_approves_only_if_configured():
@@ -159,8 +170,8 @@ def test_every_click_in_every_state(requester, clicker, approve, state, late, li
     assert after.state is (ApprovalState.APPROVED if approve else ApprovalState.DENIED)
 
 
-def current(*, tool=TOOL, action=ACTION, host=HOST, rules=RULES):
-    return bind(tool, action, (host,), rules)
+def current(*, tool=TOOL, action=ACTION, host=HOST, rules=RULES, via=()):
+    return bind(Prepared(tool, action, (host,), via), rules)
 
 
 def test_nothing_changed_passes():
@@ -175,7 +186,8 @@ def test_nothing_changed_passes():
         ("arguments", current(action=replace(ACTION, arguments={"unit": "redis.service"}))),
         ("hosts", current(action=replace(ACTION, hosts=("web-2",)))),
         ("host_records", current(host=replace(HOST, address="192.0.2.9"))),
-        ("host_records", current(host=replace(HOST, host_key="ssh-ed25519 BBBB"))),
+        ("host_keys", current(host=replace(HOST, host_key="ssh-ed25519 BBBB"))),
+        ("host_keys", current(via=(Host("bastion"),))),
         ("host_records", current(host=replace(HOST, units=()))),
         ("host_records", current(host=replace(HOST, user="root"))),
         ("policy", current(rules=replace(RULES, hosts_per_action=3))),
@@ -192,6 +204,16 @@ def test_any_change_after_approval_makes_it_stale_and_says_what(field, now):
         ("requester", {"requester": CAROL}),
         ("needed", {"needed": 0}),
         ("expires_at", {"expires_at": NOW + timedelta(days=1)}),
+        ("request", {"id": "22223333"}),
+        ("place", {"place": Place("T1", "C2", "1.0")}),
+        ("approvers", {"approver_users": frozenset({"UCAROL"})}),
+        ("approvers", {"approver_groups": frozenset({"SALL"})}),
+        ("approvers", {"rule": "approvers:lab"}),
+        ("reason", {"reason": "because"}),
+        ("opened", {"opened": at(1)}),
+        ("opened", {"opened": None}),
+        ("target", {"impacts": {"web-1": Impact((("state", "failed"),), {"invocation_id": "a1"})}}),
+        ("target", {"impacts": {"web-1": Impact((("state", "active"),), {"invocation_id": "a2"})}}),
         ("digest", {"digest": "0" * 64}),
     ],
 )
@@ -200,10 +222,37 @@ def test_an_edited_record_is_stale(field, edited):
         check_unchanged(replace(make(), **edited), current())
 
 
+def test_a_field_that_is_bound_no_more_is_stale():
+    approval = make()
+    with pytest.raises(Stale, match="stale:colour:"):
+        check_unchanged(replace(approval, bindings={**approval.bindings, "colour": "red"}), current())
+
+
+def test_every_field_of_a_host_is_bound_or_named_as_free():
+    """A field added one day counts until somebody decides that it does not."""
+    changed = {
+        "name": "web-3",
+        "port": 2222,
+        "sudo": False,
+        "connection": Connection.LOCAL,
+        "health": {"x": HealthCheck("u")},
+        "service_manager": ServiceManager.SUPERVISORD,
+    }
+    for field in fields(Host):
+        usual = ("other",) if isinstance(getattr(HOST, field.name), tuple) else "other"
+        value = changed.get(field.name, usual)
+        differs = current(host=replace(HOST, **{field.name: value})) != current()
+        assert differs is (field.name not in FREE_HOST_FIELDS or field.name == "host_key"), field.name
+
+
 def test_digest_is_over_the_bindings_alone_and_order_does_not_matter():
     approval = make()
     assert approval.digest == digest(dict(reversed(list(approval.bindings.items()))))
     assert approval.digest != make(requester=CAROL).digest
+
+
+def test_two_requests_for_the_same_thing_never_have_the_same_digest():
+    assert make().digest != make().digest
 
 
 @given(st.lists(st.sampled_from(list(Result)), max_size=3))
@@ -272,10 +321,11 @@ def may_order(actor, verb, given=None):
 
 
 def test_how_it_goes_over_several_hosts_is_part_of_what_is_approved():
-    two = (HOST, replace(HOST, name="web-2"))
-    agreed = {tuple(bind(TOOL, ACTION, two, replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
+    two = Prepared(TOOL, ACTION, (HOST, replace(HOST, name="web-2")))
+    one = Prepared(TOOL, ACTION, (HOST,))
+    agreed = {tuple(bind(two, replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
     assert len(agreed) == len(ROLLOUTS)
-    alone = {tuple(bind(TOOL, ACTION, (HOST,), replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
+    alone = {tuple(bind(one, replace(RULES, rollout=each)).items()) for each in ROLLOUTS}
     assert len(alone) == 1
 
 

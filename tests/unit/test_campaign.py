@@ -113,10 +113,8 @@ class Field:
         decision = Decision(Verdict.NEED_APPROVAL, "approvers:x", needed=1, approver_users=frozenset({"UBOB"}))
         impacts = await self.executor.impacts(prepared)
         place = Place("T1", "C1", "1")
-        proposal = Proposal(
-            place, ALICE, prepared.tool, prepared.action, prepared.hosts, decision, impacts, call_id=str(id(self))
-        )
-        made = open_approval(proposal, self.rules, now=self.clock.now(), lifetime_s=300)
+        proposal = Proposal(place, ALICE, prepared, decision, impacts, call_id=str(id(self)))
+        made = open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=300)
         made = replace(made, state=ApprovalState.APPROVED)
         return await self.store.approvals.add(made, entry())
 

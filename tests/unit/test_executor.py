@@ -115,14 +115,12 @@ async def approved(executor: Executor, catalogue: Catalogue, hosts=("a",)):
     proposal = Proposal(
         place=Place("T1", "C1", "1"),
         requester=ALICE,
-        tool=prepared.tool,
-        action=prepared.action,
-        hosts=prepared.hosts,
+        prepared=prepared,
         decision=Decision(Verdict.NEED_APPROVAL, "approvers:x", needed=1, approver_users=frozenset({"UBOB"})),
         impacts=await executor.impacts(prepared),
         call_id="c1",
     )
-    made = open_approval(proposal, RULES, now=executor._clock.now(), lifetime_s=300)
+    made = open_approval(proposal, RULES, now=executor._clock.moment(), lifetime_s=300)
     store = executor._store
     stored = await store.approvals.add(made, entry())
     return await store.approvals.change(

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opsbot.approvals import check_unchanged, entry
+from opsbot.approvals import entry
+from opsbot.bindings import check_unchanged
 from opsbot.domain import (
     Actor,
     AssistantMessage,

@@ -53,6 +53,7 @@ _TITLES = {
     ApprovalState.FAILED: "Failed",
     ApprovalState.UNKNOWN: "Outcome unknown",
     ApprovalState.DENIED: "Denied",
+    ApprovalState.WITHDRAWN: "Withdrawn",
     ApprovalState.EXPIRED: "Expired",
     ApprovalState.STALE: "Stale",
 }
@@ -207,7 +208,6 @@ def _review(review: Review) -> str:
 
 def _state_line(approval: Approval) -> str:
     given = sum(review.approve for review in approval.reviews)
-    when = f" {_moment(approval.decided_at)}" if approval.decided_at else ""
     match approval.state:
         case ApprovalState.PENDING:
             return f"*Waiting*: {given} of {approval.needed} approvals. Nothing has been done."
@@ -221,12 +221,16 @@ def _state_line(approval: Approval) -> str:
             return "*Failed.* What each host says is below."
         case ApprovalState.UNKNOWN:
             return "*Outcome unknown.* It may or may not have run; it will not be repeated by itself."
-        case ApprovalState.DENIED:
-            return f"*Denied*{when}. Nothing was done."
-        case ApprovalState.EXPIRED:
-            return f"*Expired*{when}. Nothing was done."
-        case ApprovalState.STALE:
-            return f"*Stale*{when}: what was asked is no longer what would run. Nothing was done."
+    return _undone(approval)
+
+
+def _undone(approval: Approval) -> str:
+    when = f" {_moment(approval.decided_at)}" if approval.decided_at else ""
+    why = {
+        ApprovalState.WITHDRAWN: f"*Withdrawn* by {_person(approval.requester)}{when}.",
+        ApprovalState.STALE: f"*Stale*{when}: what was asked is no longer what would run.",
+    }
+    return why.get(approval.state, f"*{_TITLES[approval.state]}*{when}.") + " Nothing was done."
 
 
 def _steps(steps: tuple[Step, ...]) -> Block:

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
@@ -151,6 +152,11 @@ class SqlApprovals:
     async def of_conversation(self, conversation_id: str) -> tuple[Approval, ...]:
         """Return all approvals of a conversation, oldest first."""
         query = _all.where(_rows.conversation_id == conversation_id)
+        return await self._database.read(lambda connection: self._rows.find(connection, query))
+
+    async def since(self, at: datetime) -> tuple[Approval, ...]:
+        """Return all approvals asked for at that time or later, oldest first."""
+        query = _all.where(_rows.created_at >= audit.timestamp(at))
         return await self._database.read(lambda connection: self._rows.find(connection, query))
 
 

@@ -4,21 +4,28 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
+from opsbot.adapters.store.operations import OperationSeals
 from opsbot.errors import StoreError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations inside the caller's transaction: all of them or none.
+# Databases of these revisions have operations without a seal.
+_UNSEALED = frozenset({"0001", "0002"})
+
+
+def upgrade(connection: Connection, key: bytes) -> None:
+    """Run the missing migrations inside the caller's transaction: all of them or none. `key`: the audit key.
 
     Raises:
         StoreError: the database was written by a newer opsbot.
     """
+    before = MigrationContext.configure(connection).get_current_revision()
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     try:
@@ -28,6 +35,8 @@ def upgrade(connection: Connection) -> None:
             f"The database cannot be brought to this version ({error}). It was most likely written by a newer opsbot: "
             "install that one again, or restore the backup made before the update."
         ) from error
+    if before in _UNSEALED:
+        OperationSeals(key).seal_all(connection)
 
 
 def newest_revision() -> str | None:

@@ -104,6 +104,7 @@ Index(
     postgresql_where=text("call_id != ''"),
 )
 Index("ix_approvals_conversation", approvals.c.conversation_id)
+Index("ix_approvals_created", approvals.c.created_at)
 
 operations = Table(
     "operations",
@@ -112,6 +113,8 @@ operations = Table(
     Column("host", Key, nullable=False),
     Column("claimed_at", Key, nullable=False),
     Column("digest", Key, nullable=False),
+    # HMAC over the other columns.
+    Column("seal", Key, nullable=False),
     PrimaryKeyConstraint("approval_id", "host"),
 )
 

@@ -16,7 +16,7 @@ from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.faults import store_error
 from opsbot.adapters.store.inbox import SqlInbox
-from opsbot.adapters.store.operations import SqlOperations
+from opsbot.adapters.store.operations import OperationSeals, SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.samples import SqlSamples
 from opsbot.domain import AuditRecord
@@ -40,7 +40,7 @@ class SqlStore:
         self.inbox = SqlInbox(database)
         self.conversations = SqlConversations(database)
         self.approvals = SqlApprovals(database, rows, chain)
-        self.operations = SqlOperations(database, rows, chain)
+        self.operations = SqlOperations(database, rows, chain, OperationSeals(audit_key))
         self.outbox = SqlOutbox(database)
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, reader)
@@ -80,7 +80,7 @@ def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
 
     def prepare(connection: Connection) -> None:
         postgres.lock_migrations(connection)
-        migrate.upgrade(connection)
+        migrate.upgrade(connection, audit_key)
         AuditChain(audit_key).check_end(connection)
 
     try:
@@ -105,7 +105,7 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
         sidecar.adopt()
         database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_anchor_to(sidecar))
         database.write_now(lambda connection: _check_file(connection, path, head))
-        database.write_now(migrate.upgrade)
+        database.write_now(lambda connection: migrate.upgrade(connection, audit_key))
         sidecar.note(database.read_now(AuditChain(audit_key).check_end))
     except BaseException as error:
         if database is not None:
