@@ -10,6 +10,7 @@ OpsbotError                  text is safe to show to the person named below
 │   ├── CommandTimedOut      the total deadline passed; whether it ran to the end is not known
 │   ├── HostUnreachable      no connection could be made, so nothing ran
 │   │   └── HostBusy         it is there, but our own commands take all the sessions it gives us
+│   ├── TooBusy              every thread for reading waits for a host that does not answer
 │   └── OutcomeUnknown       a connection was lost after the command was sent
 ├── ApprovalError            the clicker, privately
 │   ├── NotAllowed           not this person
@@ -101,6 +102,10 @@ class HostUnreachable(ToolError):
 
 class HostBusy(HostUnreachable):
     """The host is connected, but our other commands take all the sessions it gives us; this one was never sent."""
+
+
+class TooBusy(ToolError):
+    """Every thread for reading waits for a host that does not answer; this call was not begun."""
 
 
 class OutcomeUnknown(ToolError):

@@ -115,11 +115,13 @@ class Executor:
         if tool.risk is not Risk.READ:
             raise BadArguments(f"{tool.name} changes things, so it is not run as a read.")
         if not tool.takes_host:
-            outcome = await self._attempt(partial(self._call, tool, prepared.action.arguments), tool.timeout_s)
+            outcome = await self._attempt(
+                prepared, partial(self._call, tool, prepared.action.arguments), tool.timeout_s
+            )
             return FanOut({"": outcome}, {}) if not isinstance(outcome, OpsbotError) else FanOut({}, {"": str(outcome)})
         outcomes = await asyncio.gather(
             *(
-                self._attempt(partial(self._call, tool, prepared.action.arguments, host), tool.timeout_s)
+                self._attempt(prepared, partial(self._call, tool, prepared.action.arguments, host), tool.timeout_s)
                 for host in prepared.hosts
             )
         )
@@ -158,7 +160,7 @@ class Executor:
         def look() -> Impact:
             return function(self._context(_IMPACT_TIMEOUT_S), host, **arguments)
 
-        return await self._attempt(look, _IMPACT_TIMEOUT_S)
+        return await self._attempt(prepared, look, _IMPACT_TIMEOUT_S)
 
     async def unavailable(self, prepared: Prepared) -> frozenset[str]:
         """Return which hosts do not serve now, as far as the tool can tell; one that cannot say counts."""
@@ -171,15 +173,15 @@ class Executor:
             return function(self._context(_AVAILABLE_TIMEOUT_S), host, **arguments)
 
         outcomes = await asyncio.gather(
-            *(self._attempt(partial(look, host), _AVAILABLE_TIMEOUT_S) for host in prepared.hosts)
+            *(self._attempt(prepared, partial(look, host), _AVAILABLE_TIMEOUT_S) for host in prepared.hosts)
         )
         pairs = zip(prepared.hosts, outcomes, strict=True)
         return frozenset(host.name for host, outcome in pairs if outcome is not True)
 
-    async def _attempt(self, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
+    async def _attempt(self, prepared: Prepared, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
         """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
         try:
-            return await self._reads.run(call, timeout_s + GRACE_S)
+            return await self._reads.run(call, timeout_s + GRACE_S, asker=id(prepared))
         except TimeoutError:
             return CommandTimedOut(f"No answer within {timeout_s:.0f} s.")
         except OpsbotError as error:

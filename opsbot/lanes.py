@@ -1,51 +1,100 @@
-"""Many calls that mostly wait, in threads: a few at a time compete for the processor, and the slow ones step aside."""
+"""Many calls that mostly wait, in threads: a few at a time compete for the processor, in turn; the slow step aside."""
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from opsbot.errors import TooBusy
+
 # A call that takes longer waits for a host, not for the processor, so the next may begin beside it.
-SLOW_AFTER_S = 1.0
+SLOW_AFTER_S = 0.5
 # Threads there can be; each that waits costs a few tens of KiB.
 MOST = 512
+# So long a call waits for a thread when every one of them is held by a slow call.
+PATIENCE_S = 5.0
 
 T = TypeVar("T")
+
+
+class Turns:
+    """Lets `width` in at once. Who waits is let in by turns of the askers, however many calls one of them has."""
+
+    def __init__(self, width: int) -> None:
+        self._free = width
+        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+
+    async def take(self, asker: Hashable) -> None:
+        """Wait for a place."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(asker, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()  # it was our turn already
+            raise
+
+    def give(self) -> None:
+        """Leave the place to the next asker in turn."""
+        while self._waiting:
+            asker, turns = next(iter(self._waiting.items()))
+            turn = turns.popleft()
+            if turns:
+                self._waiting.move_to_end(asker)
+            else:
+                del self._waiting[asker]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 class Lanes:
     """Runs blocking calls: `width` at once, besides those that have been running for `slow_after_s` seconds.
 
+    Askers take turns, so that one who asks for hundreds of hosts does not keep the next one waiting.
     Without the second lane, as many hung hosts as there are threads would keep every other host waiting until their
-    deadline. At most `most` calls run in all; further ones wait for their turn.
+    deadline. At most `most` calls run in all; when slow ones hold every thread, others are refused.
     """
 
     def __init__(self, width: int, name: str, *, slow_after_s: float = SLOW_AFTER_S, most: int = MOST) -> None:
         self._slow_after_s = slow_after_s
-        self._fast = asyncio.Semaphore(width)
-        self._all = asyncio.Semaphore(max(width, most))
-        self._threads = ThreadPoolExecutor(max(width, most), name)
+        self._most = max(width, most)
+        self._fast = Turns(width)
+        self._all = asyncio.Semaphore(self._most)
+        self._threads = ThreadPoolExecutor(self._most, name)
 
-    async def run(self, call: Callable[[], T], timeout_s: float) -> T:
-        """Run the call in a thread; `timeout_s` counts from its beginning.
+    async def run(self, call: Callable[[], T], timeout_s: float, *, asker: Hashable = None) -> T:
+        """Run the call in a thread; `timeout_s` counts from its beginning. `asker`: whose call it is.
 
         Raises:
             TimeoutError: it has not ended; its thread is left to itself and keeps its place in the slow lane.
+            TooBusy: slow calls hold every thread, and none ended within PATIENCE_S; it was not begun.
             Exception: whatever the call raises.
         """
-        await self._all.acquire()
+        await self._fast.take(asker)
         try:
-            await self._fast.acquire()
-        except BaseException:
-            self._all.release()
-            raise
-        try:
+            await self._room()
             answer = self._begin(call)
             await self._first(answer, timeout_s)
         finally:
-            self._fast.release()
+            self._fast.give()
         return await asyncio.wait_for(answer, max(0.0, timeout_s - self._slow_after_s))
+
+    async def _room(self) -> None:
+        try:
+            await asyncio.wait_for(self._all.acquire(), PATIENCE_S)
+        except TimeoutError as error:
+            raise TooBusy(
+                f"Not asked: all {self._most} threads wait for hosts that do not answer. Try again in half a minute, "
+                "or ask for fewer hosts."
+            ) from error
 
     async def _first(self, answer: "asyncio.Future[T]", timeout_s: float) -> None:
         """Wait until the call has ended or is slow."""

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from opsbot.lanes import Lanes
+from opsbot.errors import TooBusy
+from opsbot.lanes import Lanes, Turns
 
 
 @pytest.fixture
@@ -102,3 +103,41 @@ async def test_after_close_nothing_begins_and_no_turn_is_lost(lanes):
     for _ in range(3):
         with pytest.raises(RuntimeError):
             await asyncio.wait_for(lane.run(lambda: None, 5), 5)
+
+
+async def test_when_slow_calls_hold_every_thread_others_are_refused_in_words_and_served_again_later(
+    lanes, gate, monkeypatch
+):
+    monkeypatch.setattr("opsbot.lanes.PATIENCE_S", 0.05)
+    lane = lanes(2, "t", slow_after_s=0.01, most=4)
+    hung = [asyncio.create_task(lane.run(gate.wait, 30)) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    with pytest.raises(TooBusy, match="all 4 threads wait"):
+        await lane.run(lambda: "answer", 5)
+    gate.set()
+    await asyncio.gather(*hung)
+    assert await lane.run(lambda: "answer", 5) == "answer"
+
+
+async def test_who_asks_for_one_thing_is_not_kept_waiting_by_who_asks_for_hundreds(lanes, gate):
+    lane = lanes(2, "t", slow_after_s=0.2)
+    hung = [asyncio.create_task(lane.run(gate.wait, 30, asker="many")) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    started_at = time.monotonic()
+    assert await lane.run(lambda: "answer", 5, asker="one") == "answer"
+    assert time.monotonic() - started_at < 2  # without turns: 98 calls, two at a time, 0.2 s each
+    gate.set()
+    await asyncio.gather(*hung)
+
+
+async def test_a_place_is_not_lost_when_who_waits_for_it_gives_up(lanes):
+    turns = Turns(1)
+    await turns.take("a")
+    waiting = [asyncio.create_task(turns.take(name)) for name in ("b", "b", "c")]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    turns.give()
+    waiting[1].cancel()  # perhaps it is its turn already
+    await asyncio.wait(waiting, timeout=1)
+    turns.give()
+    await asyncio.wait_for(turns.take("d"), 1)
