@@ -40,7 +40,7 @@ def machines() -> FakeMachines:
             latency_ms=12.3,
             status=302,
             body_bytes=0,
-            tls_not_after=NOW + timedelta(days=9, minutes=5),
+            tls_not_after=NOW + timedelta(days=9, hours=12),
             redirect_host="login.test",
         ),
         ("box-1", "cart.service"): CheckResult(
