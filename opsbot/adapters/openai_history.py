@@ -64,7 +64,7 @@ def wire_arguments(call: ToolCall) -> str:
     try:
         if isinstance(json.loads(call.arguments), dict):
             return call.arguments
-    except ValueError:
+    except (ValueError, RecursionError):  # nested without end
         pass
     return json.dumps({"unreadable": call.arguments})
 

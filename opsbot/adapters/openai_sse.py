@@ -67,7 +67,7 @@ def _data_of(line: bytes) -> list[bytes]:
 def _object(payload: bytes) -> dict[str, Any]:
     try:
         value = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested without end
         raise NotAStream("chunk") from error
     if not isinstance(value, dict):
         raise NotAStream("chunk")
