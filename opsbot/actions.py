@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from opsbot.discovery import Registry
-from opsbot.domain import Action, Actor, AuditEntry, Host, Json, Risk, ToolCall
+from opsbot.domain import Action, Actor, AuditEntry, Decision, Host, Json, Place, Reach, Risk, Tier, ToolCall
 from opsbot.errors import BadArguments
 from opsbot.inventory import Inventory
+from opsbot.policy_rules import Question
+from opsbot.reach import Target, reach_of
 from opsbot.schema import parse_arguments, parse_words
 from opsbot.tooling import Tool
 from opsbot.units import canonical_unit
@@ -17,18 +19,35 @@ from opsbot.units import canonical_unit
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", re.ASCII)
 
 
+# What is not computed counts as the worst.
+_WORST = Reach(Tier.DATA_STORE, "not known")
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A call that passed every check but policy. `via`: the hosts through which its hosts are reached."""
+    """A call that passed every check but policy.
+
+    `reach`: what it can break on these hosts. `via`: the hosts through which its hosts are reached.
+    """
 
     tool: Tool
     action: Action
     hosts: tuple[Host, ...]
     via: tuple[Host, ...] = ()
+    reach: Reach = _WORST
 
-    def denial(self, rule: str, actor: Actor, conversation_id: str, at: datetime) -> AuditEntry:
+    def question(self, actor: Actor, place: Place, at: datetime) -> Question:
+        """What policy is to decide about this."""
+        return Question(actor, self.tool.name, self.tool.risk, self.hosts, place, at, self.reach)
+
+    def denial(self, decision: Decision, actor: Actor, conversation_id: str, at: datetime) -> AuditEntry:
         """An audit entry that policy refused this."""
-        facts: dict[str, Json] = {"tool": self.tool.name, "hosts": [*self.action.hosts], "rule": rule}
+        facts: dict[str, Json] = {
+            "tool": self.tool.name,
+            "hosts": [*self.action.hosts],
+            "rule": decision.rule,
+            "tier": str(self.reach.tier),
+        }
         return AuditEntry("call.denied", at, actor.key, conversation_id, facts=facts)
 
 
@@ -60,14 +79,17 @@ class Catalogue:
         hosts = self.inventory.resolve(names) if tool.takes_host else ()
         _check_actions(tool, hosts)
         checked = dict(arguments)
+        targets = []
         for parameter in tool.parameters:
             value = checked.get(parameter.name)
             if parameter.is_unit and isinstance(value, str):
                 checked[parameter.name] = _unit(tool, value, hosts)
+                targets.append(Target(str(checked[parameter.name])))
             elif parameter.is_container and isinstance(value, str):
                 _check_container(tool, value, hosts)
+                targets.append(Target(value, container=True))
         action = Action(tool.name, checked, tuple(host.name for host in hosts))
-        return Prepared(tool, action, hosts, self._jumps(hosts))
+        return Prepared(tool, action, hosts, self._jumps(hosts), reach_of(self.inventory, tool.risk, hosts, targets))
 
     def _jumps(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         """Return every host on the way to these, each once; a way that leads nowhere ends where it does."""

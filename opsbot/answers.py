@@ -10,6 +10,7 @@ from opsbot.charting import charts_of
 from opsbot.commands import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Rollout, Table
 from opsbot.executor import FanOut
+from opsbot.policy import tier_text
 from opsbot.redact import Redactor
 from opsbot.rollout import planned
 
@@ -71,7 +72,9 @@ def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report
         ("asked by", f"<@{approval.requester.user_id}>"),
         ("asked at", _at(approval.created_at)),
         ("expires at", _at(approval.expires_at)),
-        ("rule", f"{approval.rule}, {approval.needed} needed"),
+        ("rule", approval.rule),
+        ("tier", tier_text(approval.reach) if approval.reach else "not recorded"),
+        ("approvers", f"{approval.needed} of {_approvers(approval)}; never whoever asked"),
         ("digest", approval.digest),
         ("reason", approval.reason or "none given"),
         ("note", approval.note or "-"),
@@ -119,6 +122,11 @@ def help_report(bot_name: str) -> Report:
         "own words, and I look at the servers and answer with evidence. Whatever changes a host waits for a person."
     )
     return Report(text, tables=(Table(("command", "what it does"), rows),))
+
+
+def _approvers(approval: Approval) -> str:
+    users = [f"<@{user}>" for user in sorted(approval.approver_users)]
+    return ", ".join([*users, *(f"<!subteam^{group}>" for group in sorted(approval.approver_groups))]) or "nobody"
 
 
 def action_text(approval: Approval, *, with_hosts: bool = True) -> str:

@@ -19,6 +19,7 @@ from opsbot.domain import (
     HostOutcome,
     Impact,
     Json,
+    Membership,
     Moment,
     Narrowing,
     Order,
@@ -29,9 +30,9 @@ from opsbot.domain import (
     ToolResult,
     Verdict,
 )
-from opsbot.errors import AlreadyDecided, Expired, NotAllowed
+from opsbot.errors import AlreadyDecided, Expired, NotAllowed, Stale
 from opsbot.lifetimes import why_over
-from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
+from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask, tier_text
 
 # Crockford's base 32 without letters that read like digits: ids are spoken over the phone at 3 a.m.
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -64,6 +65,7 @@ def open_approval(proposal: Proposal, rules: PolicyRules, *, now: Moment, lifeti
         tool_sha256=proposal.prepared.tool.sha256,
         reason=proposal.reason,
         rule=proposal.decision.rule,
+        reach=proposal.decision.reach,
         needed=proposal.decision.needed,
         approver_users=proposal.decision.approver_users,
         approver_groups=proposal.decision.approver_groups,
@@ -92,8 +94,8 @@ def review(approval: Approval, actor: Actor, *, approve: bool, now: Moment, rule
     if approval.state is not ApprovalState.PENDING:
         raise AlreadyDecided(decided_text(approval))
     check_in_time(approval, now)
-    _check_may_decide(approval, actor, approve=approve, rules=rules)
-    if any(done.actor.key == actor.key for done in approval.reviews):
+    check_may_decide(approval, actor, approve=approve, rules=rules)
+    if any(rules.person(done.actor) == rules.person(actor) for done in approval.reviews):
         raise AlreadyDecided("Your approval is already counted; it takes another person as well.")
     reviews = (*approval.reviews, Review(actor, approve, now.at))
     if not approve:
@@ -103,8 +105,33 @@ def review(approval: Approval, actor: Actor, *, approve: bool, now: Moment, rule
     return replace(approval, state=ApprovalState.APPROVED, reviews=reviews, decided_at=now.at)
 
 
-def _check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules: PolicyRules) -> None:
-    is_requester = actor.key == approval.requester.key
+def check_tier(approval: Approval, decision: Decision) -> None:
+    """Check that it can break no other things than when it was approved. Raises Stale."""
+    was, now = approval.reach, decision.reach
+    if was is not None and now is not None and was.tier is not now.tier:
+        raise Stale(f"stale:tier: it was approved as {tier_text(was)}; it is {tier_text(now)}. Ask again.")
+
+
+def check_reviews(approval: Approval, reviewers: Sequence[Actor], rules: PolicyRules) -> None:
+    """Check that enough people, who may, approved it; `reviewers` as they are now (T06 of the threat table).
+
+    Raises:
+        Stale: somebody may no longer, or they are too few.
+    """
+    for actor in reviewers:
+        try:
+            check_may_decide(approval, actor, approve=True, rules=rules)
+        except NotAllowed as error:
+            raise Stale(f"stale:approver: <@{actor.user_id}> may no longer approve this. Ask again.") from error
+    if len({rules.person(actor) for actor in reviewers}) < approval.needed:
+        raise Stale("stale:approver: fewer people than needed approved this. Ask again.")
+
+
+def check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules: PolicyRules) -> None:
+    """Check whether this person, as they are now, may approve or deny it. Raises NotAllowed."""
+    is_requester = rules.person(actor) == rules.person(approval.requester)
+    if actor.membership is not Membership.MEMBER:
+        raise NotAllowed(may_ask(rules, actor).reason)
     if actor.team_id == TERMINAL_TEAM:
         if not rules.terminal_operator and approve:
             raise NotAllowed(
@@ -146,7 +173,7 @@ def hosts_left(approval: Approval, actor: Actor, out: Sequence[str], now: Moment
     if approval.state is not ApprovalState.PENDING:
         raise AlreadyDecided(decided_text(approval))
     check_in_time(approval, now)
-    _check_may_decide(approval, actor, approve=True, rules=rules)
+    check_may_decide(approval, actor, approve=True, rules=rules)
     strangers = sorted(set(out) - set(approval.action.hosts))
     if strangers:
         raise NotAllowed(f"{', '.join(strangers)[:200]}: not among its hosts. Hosts can be left out, never added.")
@@ -167,6 +194,7 @@ def narrow(approval: Approval, by: Narrowing, proposal: Proposal, rules: PolicyR
         action=proposal.prepared.action,
         impacts={name: approval.impacts[name] for name in proposal.prepared.action.hosts},
         rule=decision.rule,
+        reach=decision.reach,
         needed=max(approval.needed, decision.needed),
         approver_users=decision.approver_users,
         approver_groups=decision.approver_groups,
@@ -186,12 +214,13 @@ def check_may_order(
         NotAllowed: pausing and halting are safe, so whoever may ask may do it; going on takes whoever may approve it,
             or the one who paused.
     """
-    if verb is OrderVerb.RESUME and given is not None and given.actor.key == actor.key:
+    is_pauser = given is not None and rules.person(given.actor) == rules.person(actor)
+    if verb is OrderVerb.RESUME and is_pauser and actor.membership is Membership.MEMBER:
         return
     same_team = actor.team_id in (approval.requester.team_id, TERMINAL_TEAM)
     if verb is not OrderVerb.RESUME and same_team and may_ask(rules, actor).verdict is Verdict.ALLOW:
         return
-    _check_may_decide(approval, actor, approve=True, rules=rules)
+    check_may_decide(approval, actor, approve=True, rules=rules)
 
 
 def check_in_time(approval: Approval, now: Moment) -> None:

@@ -12,6 +12,7 @@ from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Conversation, ToolCall
 from opsbot.executor import Executor, Surroundings
+from opsbot.identity import Identity
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
@@ -19,7 +20,7 @@ from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
 from opsbot.sampling import Sampling
 from opsbot.service import Parts, Service
-from opsbot.turn import Limits, TurnLoop
+from opsbot.turn import Limits, TurnLoop, spoken_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,14 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         clock=ports.clock,
         every_s=settings.sample_every_s,
     )
+    identity = Identity(ports.directory, settings.rules)
     executor = Executor(
         catalogue=catalogue,
         machines=machines,
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        surroundings=Surroundings(redactor, settings.threads, settings.sleep, recorder),
+        surroundings=Surroundings(redactor, settings.threads, settings.sleep, recorder, identity.now),
     )
     delivery = Delivery(ports.chat, ports.store)
 
@@ -76,8 +78,10 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         await service.settled(approval)
 
     async def propose(conversation: Conversation, call: ToolCall, prepared: Prepared, asker: Actor) -> Approval:
-        read = taint.sources(conversation)
-        return await desk.propose(conversation.place, asker, prepared, call_id=call.call_id, tainted_by=read)
+        read, reason = taint.sources(conversation), spoken_reason(conversation)
+        return await desk.propose(
+            conversation.place, asker, prepared, call_id=call.call_id, reason=reason, tainted_by=read
+        )
 
     desk = ApprovalDesk(
         store=ports.store,
@@ -99,6 +103,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         system_prompt=lambda: system_prompt(catalogue.inventory),
         limits=settings.limits,
         propose=propose,
+        identify=identity.now,
     )
     dialogue = Dialogue(
         loop=loop,
@@ -111,7 +116,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
     service = Service(
         Parts(
             store=ports.store,
-            directory=ports.directory,
+            identify=identity.now,
             catalogue=catalogue,
             executor=executor,
             rules=settings.rules,

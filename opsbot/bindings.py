@@ -9,12 +9,12 @@ import rfc8785
 from opsbot.actions import Prepared
 from opsbot.domain import Approval, HealthCheck, Host, Impact, Json
 from opsbot.errors import Stale
-from opsbot.policy import PolicyRules
+from opsbot.policy import PolicyRules, tier_text
 from opsbot.rollout import agreed_text
 
-# What of a host says nothing about an action: words to select by, and what only reading tools look at. The key of the
-# host is bound by a name of its own.
-FREE_HOST_FIELDS = frozenset({"tags", "certificates", "config_files", "dns_names", "host_key"})
+# What of a host says nothing about an action: what only reading tools look at. The key of the host is bound by a name
+# of its own.
+FREE_HOST_FIELDS = frozenset({"certificates", "config_files", "dns_names", "host_key"})
 
 
 def bind(prepared: Prepared, rules: PolicyRules) -> dict[str, str]:
@@ -48,6 +48,7 @@ def bind_own(approval: Approval) -> dict[str, str]:
         "reason": approval.reason,
         "opened": _hash([*clocks]),
         "expires_at": approval.expires_at.isoformat(),
+        "tier": tier_text(approval.reach) if approval.reach else "",
         "tainted_by": ", ".join(approval.tainted_by),
         "target": _hash([[name, *_impact(impact)] for name, impact in sorted(approval.impacts.items())]),
     }

@@ -18,7 +18,6 @@ from opsbot.config_model import (
     Limits,
     Log,
     Model,
-    Policy,
     Settings,
     Slack,
     Store,
@@ -26,12 +25,14 @@ from opsbot.config_model import (
     completed,
     jump_of,
 )
+from opsbot.config_policy import Policy
+from opsbot.config_rules import rules_of
 from opsbot.config_secrets import Secret, SecretRef
 from opsbot.config_yaml import Document, read_file, read_yaml
-from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, Rollout, ServiceManager
+from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.inventory import Inventory
-from opsbot.policy import ApproverRule, PolicyRules, Tainted
+from opsbot.policy import PolicyRules
 from opsbot.units import canonical_unit
 
 # Environment variables that win over the file, and the settings they are.
@@ -121,19 +122,7 @@ class Config:
 
     def rules(self) -> PolicyRules:
         """Return what decides who may do what."""
-        policy = self.settings.policy
-        return PolicyRules(
-            asker_users=frozenset(policy.askers.users),
-            asker_groups=frozenset(policy.askers.groups),
-            approvers=tuple(
-                ApproverRule(rule.environments, frozenset(rule.users), frozenset(rule.groups), rule.needed)
-                for rule in policy.approvers
-            ),
-            hosts_per_action=self.settings.limits.hosts_per_action,
-            terminal_operator=policy.terminal_operator,
-            tainted=Tainted(policy.tainted),
-            rollout=Rollout(**self.settings.rollout.model_dump()),
-        )
+        return rules_of(self.settings)
 
     def risks(self) -> dict[str, Risk]:
         """Return the operator's risk overrides by tool name."""
@@ -213,8 +202,8 @@ class Config:
         return {name: (place, reference) for name, (place, reference) in found.items() if reference is not None}
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a configuration file and check it together with the key files it names.
+def load(path: Path, environ: Mapping[str, str] = os.environ, *, keys: bool = True) -> Config:
+    """Read a configuration file and check it together with the key files it names (`keys=False`: without those).
 
     Raises:
         ConfigError: every fault, each as `file:line: what and the way out`.
@@ -225,7 +214,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another with --config.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
-    return _checked(text, str(path), path.absolute().parent, environ, files=True)
+    return _checked(text, str(path), path.absolute().parent, environ, files=True, keys=keys)
 
 
 def parse(
@@ -235,7 +224,9 @@ def parse(
     return _checked(text, source, (folder or Path()).absolute(), environ, files=False)
 
 
-def _checked(text: str, source: str, folder: Path, environ: Mapping[str, str], *, files: bool) -> Config:
+def _checked(
+    text: str, source: str, folder: Path, environ: Mapping[str, str], *, files: bool, keys: bool = True
+) -> Config:
     document = read_yaml(text)
     _apply(document, environ)
     sources = Sources.of(document, source, folder)
@@ -244,7 +235,7 @@ def _checked(text: str, source: str, folder: Path, environ: Mapping[str, str], *
     settings, broken = _validated(sources, environ)
     hosts = document.data.get("hosts")
     names = [*hosts] if isinstance(hosts, dict) else []
-    places = [*cross_faults(settings, names, broken), *(file_faults(settings, folder) if files else ())]
+    places = [*cross_faults(settings, names, broken), *(file_faults(settings, folder) if files and keys else ())]
     sources.faults.extend((*sources.where(place), said) for place, said in places)
     if sources.faults:
         raise ConfigError(*dict.fromkeys(f"{file}:{line}: {said}" for file, line, said in sorted(sources.faults)))
@@ -287,8 +278,8 @@ def _validated(sources: Sources, environ: Mapping[str, str]) -> tuple[Settings, 
 
 
 def _without(data: dict[str, Any], place: Place) -> Place:
-    """Take the faulty part out: one setting of a host, one group, else the whole section."""
-    depth = min(len(place), {"hosts": 3, "groups": 2}.get(str(place[0]) if place else "", 1))
+    """Take the faulty part out: one setting of a host or of the policy, one group, else the whole section."""
+    depth = min(len(place), {"hosts": 3, "groups": 2, "policy": 2}.get(str(place[0]) if place else "", 1))
     around = data
     for part in place[: depth - 1]:
         around = around[str(part)]
@@ -323,6 +314,7 @@ def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) 
         certificates=entry.certificates,
         config_files=entry.config_files,
         dns_names=entry.dns_names,
+        data_stores=entry.data_stores,
     )
 
 

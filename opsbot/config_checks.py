@@ -1,4 +1,4 @@
-"""What must fit together across settings: names, units, keys, approvers. Pure, but for `file_faults`."""
+"""What must fit together across settings: names, units, keys. Pure, but for `file_faults`."""
 
 import os
 import stat
@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from opsbot.config_faults import Place, dotted
-from opsbot.config_model import Approvers, HostEntry, Settings, completed, jump_of
+from opsbot.config_model import HostEntry, Settings, completed, jump_of
+from opsbot.config_policy_checks import policy_faults
 from opsbot.domain import ServiceManager
 from opsbot.errors import BadArguments
 from opsbot.host_keys import host_key_fault
 from opsbot.inventory import EVERY_HOST, NAME_PATTERN, is_address, near_misses
+from opsbot.reach import WHOLE_HOST
 from opsbot.units import canonical_unit
 
 # As the SSH adapter: each hop costs a handshake.
@@ -39,8 +41,7 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
     if 0 < settings.history.every_s < _MIN_HISTORY_S:
         said = f"use 0 (off) or {_MIN_HISTORY_S} to 3600 seconds; looking more often shows no more."
         yield ("history", "every_s"), f"history.every_s: {said}"
-    if ("policy",) not in broken:
-        yield from _policy_faults(settings)
+    yield from policy_faults(settings, broken)
 
 
 def file_faults(settings: Settings, folder: Path) -> Iterator[Fault]:
@@ -116,6 +117,7 @@ def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place], *, key
         except BadArguments as error:
             here: Place = (*place, "units", index)
             yield here, f"{dotted(here)}: {error}"
+    yield from _data_store_faults(place, host, allowed, broken)
     for unit, check in host.health.items():
         here = (*place, "health", unit)
         if (check.url is None) == (check.tcp is None):
@@ -125,6 +127,20 @@ def _host_faults(place: Place, host: HostEntry, broken: frozenset[Place], *, key
                 yield here, f"{dotted(here)}: is not among the units of this host; correct it or add it there."
         except BadArguments as error:
             yield here, f"{dotted(here)}: {error}"
+
+
+def _data_store_faults(place: Place, host: HostEntry, units: set[str], broken: frozenset[Place]) -> Iterator[Fault]:
+    """A data store nobody could touch anyway is a typing error that would leave the real one unprotected."""
+    if {(*place, "units"), (*place, "containers")} & broken:
+        return
+    for index, name in enumerate(host.data_stores):
+        try:
+            unit = canonical_unit(name, ServiceManager(host.service_manager))
+        except BadArguments:
+            unit = ""
+        if name != WHOLE_HOST and unit not in units and name not in host.containers:
+            here = (*place, "data_stores", index)
+            yield here, f'{dotted(here)}: is not among the units and containers of this host; correct it, or write "*".'
 
 
 def _ssh_faults(place: Place, host: HostEntry, broken: frozenset[Place], *, keys_elsewhere: bool) -> Iterator[Fault]:
@@ -184,7 +200,7 @@ def _key_file_fault(path: Path) -> str:
     return ""
 
 
-# --- store and policy ------------------------------------------------------------------------------------------------
+# --- store -----------------------------------------------------------------------------------------------------------
 
 
 def _store_faults(settings: Settings) -> Iterator[Fault]:
@@ -201,33 +217,3 @@ def _store_faults(settings: Settings) -> Iterator[Fault]:
             "store.audit_key: is missing; several bots on one PostgreSQL share one key. Make 64 hexadecimal "
             "digits (`openssl rand -hex 32`) and say where they are.",
         )
-
-
-def _policy_faults(settings: Settings) -> Iterator[Fault]:
-    policy = settings.policy
-    if settings.slack is not None and not (policy.askers.users or policy.askers.groups):
-        place = ("policy", "askers")
-        yield place, 'policy.askers: nobody may talk to the bot; name users or groups (users: ["*"] for everyone).'
-    for index, rule in enumerate(policy.approvers):
-        yield from _approver_faults(("policy", "approvers", index), rule)
-    covered = {name for rule in policy.approvers for name in rule.environments}
-    if "*" in covered:
-        return
-    writable: dict[str, str] = {}
-    for name, host in settings.hosts.items():
-        if host.units:
-            writable.setdefault(completed(host, settings.defaults).environment, name)
-    for environment in sorted(writable.keys() - covered):
-        yield (
-            ("policy", "approvers"),
-            f"policy.approvers: nobody approves changes in environment {environment!r} (host {writable[environment]} "
-            "has units); add a rule for it.",
-        )
-
-
-def _approver_faults(place: Place, rule: Approvers) -> Iterator[Fault]:
-    if not (rule.users or rule.groups):
-        yield place, f"{dotted(place)}: names no approver; add users or groups."
-    elif not rule.groups and len(set(rule.users)) < rule.needed:
-        here = (*place, "needed")
-        yield here, f"{dotted(here)}: {rule.needed} people must approve, but only {len(set(rule.users))} may."

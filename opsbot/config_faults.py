@@ -14,6 +14,20 @@ Place = tuple[str | int, ...]
 _PATTERNS = {
     "users": "use member IDs like U024BE7LH (in Slack: profile, ⋮, Copy member ID), not names",
     "groups": "use user group IDs like S0614TZR7 (in the group's address in Slack), not names",
+    "people": "use member IDs like U024BE7LH, not names",
+    "person": "use a member ID like U024BE7LH, not a name",
+    "approvers": "write role:NAME, user:U…, group:S… or oncall:NAME",
+    "escalate_to": "write oncall:NAME, role:NAME, user:U… or group:S…",
+    "channels": "use channel IDs like C024BE91L, or direct, or terminal; not names",
+    "name": "use letters and digits, with single - _ . between them",
+    "roles": "use the name of a role: letters and digits, with single - _ . between them",
+    "rotas": "use letters and digits, with single - _ . between them",
+    "start": 'write hours and minutes in quotes, like "08:00"',
+    "end": 'write hours and minutes in quotes, like "18:00"; the end of the day is "24:00"',
+    "handover": 'write hours and minutes in quotes, like "09:00"',
+    "starts_on": 'write a day in quotes, like "2026-11-02"',
+    "first": 'write a day in quotes, like "2026-11-02"',
+    "until": 'write a day in quotes, like "2026-11-02"',
     "url": "write an address like https://host/path, without a login in it; for the store sqlite:/// or postgresql://",
     "base_url": "write an address like https://host/v1, without a login in it",
     "api_url": "write an address like https://slack.com/api/",
@@ -48,7 +62,8 @@ def _text(model: type[BaseModel], place: Place, detail: ErrorDetails) -> str:
             return _unknown(model, place)
         case "string_pattern_mismatch":
             names = [part for part in place if isinstance(part, str)]
-            return f"does not fit; {_PATTERNS.get(names[-1], 'see docs/configuration.md')}."
+            known = [_PATTERNS[name] for name in reversed(names[-2:]) if name in _PATTERNS]
+            return f"does not fit; {known[0] if known else 'see docs/configuration.md'}."
         case "literal_error":
             return f"must be {context['expected']}."
         case "too_short":

@@ -2,32 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from opsbot.config_policy import Policy
 from opsbot.config_secrets import SecretRef
-
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
-# Slack's ids: https://docs.slack.dev/reference/objects (2026-11). A user starts with U or W, a user group with S.
-UserId = Annotated[str, Field(pattern=r"^([UW][A-Z0-9]{2,}|\*)$")]
-OneUserId = Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
-GroupId = Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,}$")]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=2000)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Action = Literal["restart", "start", "stop", "reload", "reset-failed", "reboot", "kill"]
-FilePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./@%+=:,-]+$", max_length=1024)]
-# A file on the host, or `host:port` of an endpoint that speaks TLS, as seen from the bot.
-Certificate = Annotated[
-    str, Field(pattern=r"^(/[A-Za-z0-9_./@%+=:,-]+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$", max_length=1024)
-]
-DnsName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
-
-
-class Section(BaseModel):
-    """Strict, closed, frozen; error texts never repeat what was written."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
+from opsbot.config_types import (
+    Action,
+    Certificate,
+    DnsName,
+    FilePath,
+    Name,
+    Port,
+    Section,
+    Text,
+    Url,
+)
 
 # --- the chat service ------------------------------------------------------------------------------------------------
 
@@ -107,32 +96,6 @@ class Tools(Section):
     risk: dict[Name, Literal["read", "change", "danger"]] = Field(default_factory=dict)
 
 
-class Askers(Section):
-    """Who the bot works for. `*` among the users: every member of the workspace."""
-
-    users: tuple[UserId, ...] = ()
-    groups: tuple[GroupId, ...] = ()
-
-
-class Approvers(Section):
-    """Who approves changes to hosts of these environments (`*`: all), and how many of them must."""
-
-    environments: Annotated[tuple[Name, ...], Field(min_length=1)]
-    users: tuple[OneUserId, ...] = ()
-    groups: tuple[GroupId, ...] = ()
-    needed: Annotated[int, Field(ge=1, le=5)] = 1
-
-
-class Policy(Section):
-    """Default deny: who is not named may not. Nothing here lets people approve what they asked for in chat."""
-
-    askers: Askers = Askers()
-    approvers: tuple[Approvers, ...] = ()
-    approval_expires_s: Annotated[int, Field(ge=30, le=1800)] = 300
-    terminal_operator: bool = False
-    tainted: Literal["approve", "two", "deny"] = "approve"
-
-
 class Limits(Section):
     """What one turn, one action and the whole bot may use."""
 
@@ -192,6 +155,7 @@ class HostEntry(HostDefaults):
     tags: tuple[Name, ...] = ()
     units: tuple[Text, ...] = ()
     containers: tuple[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")], ...] = ()
+    data_stores: tuple[Text, ...] = ()
     health: dict[Text, Health] = Field(default_factory=dict)
 
 

@@ -16,7 +16,9 @@ from opsbot.domain import (
     Actor,
     Approval,
     ApprovalState,
+    Decision,
     Impact,
+    Json,
     MessageRef,
     Order,
     OrderVerb,
@@ -27,7 +29,7 @@ from opsbot.domain import (
 from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError
 from opsbot.executor import Executor
 from opsbot.lifetimes import why_over
-from opsbot.policy import PolicyRules, after_reading, decide
+from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
@@ -87,11 +89,13 @@ class ApprovalDesk:
         Raises:
             ToolError: policy denies it, the same is already asked for, or the target cannot be examined.
         """
-        decision = decide(self.rules, requester, prepared.tool.risk, prepared.hosts)
+        decision = decide(self.rules, prepared.question(requester, place, self.clock.now()))
         decision = after_reading(self.rules, decision, tainted_by)
         if decision.verdict is not Verdict.NEED_APPROVAL:
-            await self.store.audit.append(prepared.denial(decision.rule, requester, place.key, self.clock.now()))
+            await self.store.audit.append(prepared.denial(decision, requester, place.key, self.clock.now()))
             raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
+        if decision.reason_required and not reason.strip():
+            raise ToolError(needs_reason_text(decision))
         others = await self._others(place, prepared, call_id)
         impacts = await self.executor.impacts(prepared)
         proposal = Proposal(
@@ -107,13 +111,7 @@ class ApprovalDesk:
         made = approvals.open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=self.lifetime_s)
         approval = await self.store.approvals.add(
             made,
-            approvals.entry(
-                made,
-                "approval.requested",
-                made.created_at,
-                actor=requester,
-                facts={"rule": made.rule, "reason": reason},
-            ),
+            approvals.entry(made, "approval.requested", made.created_at, actor=requester, facts=_asked(made, decision)),
         )
         log.info("approval.requested", approval_id=approval.id, tool=approval.action.tool, hosts=approval.action.hosts)
         await self.delivery.card(approval)
@@ -338,6 +336,17 @@ class ApprovalDesk:
             control.leave()
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=timeout_s)
+
+
+def _asked(approval: Approval, decision: Decision) -> dict[str, Json]:
+    """What the audit keeps of a request beside its digest: the rule, the tier and why, who may approve."""
+    return {
+        "rule": approval.rule,
+        "reason": approval.reason,
+        "needed": approval.needed,
+        "approvers": [*sorted(approval.approver_users), *sorted(approval.approver_groups)],
+        **({"tier": str(decision.reach.tier), "tier_why": decision.reach.why} if decision.reach else {}),
+    }
 
 
 def _with_others(impact: Impact, ids: tuple[str, ...]) -> Impact:

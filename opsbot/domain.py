@@ -26,13 +26,29 @@ class Risk(StrEnum):
 # --- people and places -----------------------------------------------------------------------------------------------
 
 
+class Membership(StrEnum):
+    """What the chat service says an account is; only members count."""
+
+    MEMBER = "member"
+    GUEST = "guest"  # of our workspace, but restricted to some channels
+    FOREIGN = "foreign"  # of another workspace
+    BOT = "bot"
+    GONE = "gone"  # deactivated, or never there
+    UNKNOWN = "unknown"  # it could not be looked up
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person, identified by ids of the chat service, never by display names."""
+    """A person, identified by ids of the chat service, never by display names.
+
+    `unread`: groups of which it is not known whether the person is in them; they give nothing and take everything.
+    """
 
     team_id: str
     user_id: str
     groups: frozenset[str] = frozenset()
+    membership: Membership = Membership.MEMBER
+    unread: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -141,7 +157,7 @@ class Host:
     service_manager: ServiceManager = ServiceManager.SYSTEMD
     service_command: tuple[str, ...] = ()
     sudo: bool = True
-    # Free words to select hosts by (`tag:WORD`); they decide nothing.
+    # Free words to select hosts by (`tag:WORD`), and for rules.
     tags: tuple[str, ...] = ()
     # What may be done here at all, with approval: members of UnitVerb and HostVerb. Units come from `units`.
     actions: tuple[str, ...] = USUAL_ACTIONS
@@ -155,6 +171,8 @@ class Host:
     config_files: tuple[str, ...] = ()
     # Names dns_check may look up, from the host.
     dns_names: tuple[str, ...] = ()
+    # Units and containers here that keep data, or "*": the host itself does.
+    data_stores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,9 +491,31 @@ class Verdict(StrEnum):
     DENY = "deny"
 
 
+class Tier(StrEnum):
+    """How much an action can break, from the least to the most; computed from the inventory, see `reach.py`."""
+
+    READ = "read"
+    REPLICA = "replica"  # other hosts of the group go on serving
+    UNGROUPED = "ungrouped"  # the host is in no group, so nothing is known of others
+    LAST_REPLICA = "last_replica"  # no host of the group is left that is not touched
+    DANGER = "danger"  # the tool itself is of risk danger
+    DATA_STORE = "data_store"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The tier of one action on its hosts, and why, in a few words."""
+
+    tier: Tier
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What policy decided, with the rule that decided. `needed` approvals from people matching `approvers`."""
+    """What policy decided, with the rule that decided. `needed` approvals from people matching `approvers`.
+
+    `reach`: what the action can break. `reason_required`: it is only asked for with a person's reason.
+    """
 
     verdict: Verdict
     rule: str
@@ -483,6 +523,8 @@ class Decision:
     needed: int = 0
     approver_users: frozenset[str] = frozenset()
     approver_groups: frozenset[str] = frozenset()
+    reach: Reach | None = None
+    reason_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -596,7 +638,7 @@ class Approval:
     when it was asked. `shown_at`: since when its card stands as it is; None: it does not yet. `narrowed`: who left
     hosts out before it was decided. `standing`: that it counts again for a while; `stands_on`: the id of the approval
     whose standing approved this one. `tainted_by`: the untrusted text the model had read when it proposed this (see
-    `taint.sources`).
+    `taint.sources`). `reach`: what it can break. `escalated`: how many steps of the escalation were taken.
     """
 
     id: str
@@ -629,6 +671,8 @@ class Approval:
     narrowed: tuple[Narrowing, ...] = ()
     standing: Standing | None = None
     stands_on: str = ""
+    reach: Reach | None = None
+    escalated: int = 0
 
     @property
     def untouched(self) -> tuple[str, ...]:

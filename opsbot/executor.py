@@ -25,6 +25,7 @@ from opsbot.errors import (
     Stale,
     ToolError,
 )
+from opsbot.identity import Identify, unchanged
 from opsbot.lanes import Lanes
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import Clock, Machines, Past, Store
@@ -66,13 +67,14 @@ class Surroundings:
     """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
     `sleep` is how a tool waits (seconds). What actions bring back passes `redactor` before it is stored or shown.
-    `past`: what was measured earlier.
+    `past`: what was measured earlier. `identify`: who somebody is now.
     """
 
     redactor: Redactor
     threads: int = 32
     sleep: Callable[[float], None] = time.sleep
     past: Past | None = None
+    identify: Identify = unchanged
 
 
 class Executor:
@@ -282,10 +284,15 @@ class Executor:
             prepared = self._catalogue.from_words(action.tool, action.hosts, action.arguments)
         except ToolError as error:
             raise Stale(f"stale:inventory: {error}") from error
-        decision = decide(self._rules, approval.requester, prepared.tool.risk, prepared.hosts)
+        identify = self._surroundings.identify
+        requester = await identify(approval.requester)
+        decision = decide(self._rules, prepared.question(requester, approval.place, self._clock.now()))
         if decision.verdict is not Verdict.NEED_APPROVAL:
             raise Stale(f"stale:policy: {decision.reason or decision.rule}")
         bindings.check_unchanged(approval, bindings.bind(prepared, self._rules))
+        approvals.check_tier(approval, decision)
+        reviewers = [await identify(review.actor) for review in approval.reviews if review.approve]
+        approvals.check_reviews(approval, reviewers, self._rules)
         try:
             now = await self.impacts(
                 replace(prepared, hosts=tuple(host for host in prepared.hosts if host.name in hosts))

@@ -23,6 +23,7 @@ from opsbot.domain import (
     Incoming,
     Json,
     LogLine,
+    Membership,
     Message,
     MessageRef,
     Metric,
@@ -161,7 +162,15 @@ class Chat(Protocol):
 
 
 class Directory(Protocol):
-    """Who people are: user groups of the chat service, cached by the adapter, failing closed."""
+    """Who people are: their membership and user groups in the chat service, cached by the adapter, failing closed."""
+
+    async def membership_of(self, actor: Actor) -> Membership:
+        """Return what the service says the account is.
+
+        Raises:
+            ChatError: the service cannot be asked and nothing fresh is cached; the caller must refuse.
+        """
+        ...
 
     async def groups_of(self, actor: Actor) -> frozenset[str]:
         """Return ids of the groups (among those configuration names) that `actor` is in.

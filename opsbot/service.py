@@ -38,8 +38,9 @@ from opsbot.domain import (
 )
 from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
 from opsbot.executor import Executor
+from opsbot.identity import Identify
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
-from opsbot.ports import Clock, Directory, Store
+from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.redact import Redactor
 from opsbot.rollout import pause_text
@@ -60,7 +61,7 @@ class Parts:
     """What the service works with; put together by bootstrap."""
 
     store: Store
-    directory: Directory
+    identify: Identify
     catalogue: Catalogue
     executor: Executor
     rules: PolicyRules
@@ -127,7 +128,7 @@ class Service:
             await self._parts.store.inbox.finish(item.id)
 
     async def _dispatch(self, item: InboxItem) -> None:
-        event = replace(item.event, actor=await self._identify(item.event.actor))
+        event = replace(item.event, actor=await self._parts.identify(item.event.actor))
         match event:
             case IncomingMessage():
                 await self._on_message(event, item)
@@ -140,19 +141,8 @@ class Service:
             case _:
                 assert_never(event)
 
-    async def _identify(self, actor: Actor) -> Actor:
-        """Add the user groups that rules name. When they cannot be read, the person counts as being in none."""
-        if not self._parts.rules.group_ids:
-            return actor
-        try:
-            groups = await self._parts.directory.groups_of(actor)
-        except ChatError as error:
-            log.warning("directory.unavailable", error=str(error))
-            groups = frozenset()
-        return replace(actor, groups=groups & self._parts.rules.group_ids)
-
     async def _check_may_ask(self, event: Incoming) -> None:
-        decision = may_ask(self._parts.rules, event.actor)
+        decision = may_ask(self._parts.rules, event.actor, event.place, self._parts.clock.now())
         if decision.verdict is Verdict.ALLOW:
             return
         facts = {"entrance": type(event).__name__, "rule": decision.rule}
@@ -171,7 +161,7 @@ class Service:
         if not event.addressed and not await self.knows(event.place):
             return
         await self._check_may_ask(event)
-        message = UserMessage(event.text, replace(event.actor, groups=frozenset()), item.received_at)
+        message = UserMessage(event.text, _account(event.actor), item.received_at)
         await self._parts.dialogue.hear(event.place, message)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
@@ -270,7 +260,7 @@ class Service:
             if ref is None:
                 raise ChatError("Slack did not take the message just now; please ask again.")
             place = replace(place, thread_id=ref.message_id)
-        message = UserMessage(text, replace(event.actor, groups=frozenset()), item.received_at)
+        message = UserMessage(text, _account(event.actor), item.received_at)
         await self._parts.dialogue.hear(place, message)
 
     async def _open_approvals(self) -> Report:
@@ -365,6 +355,11 @@ class Service:
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _account(actor: Actor) -> Actor:
+    """Which account it is, and nothing that may change until it is asked again."""
+    return Actor(actor.team_id, actor.user_id)
 
 
 def _counted(approval: Approval) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -32,6 +33,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
 from opsbot.executor import Executor
+from opsbot.identity import Identify, unchanged
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
 from opsbot.redact import Redactor
@@ -40,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 # Tool output above this many characters is cut before it reaches the model (about 4,000 tokens).
 MAX_RESULT_CHARS = 12_000
+_BECAUSE = re.compile(r"\bbecause\b[:,]?\s+(.*)", re.IGNORECASE | re.DOTALL)
+_REASON_MAX = 300
 _FINISHED = frozenset({"stop", "tool_calls"})
 
 
@@ -111,7 +115,10 @@ class _Spent:
 
 @dataclass(frozen=True, slots=True)
 class TurnLoop:
-    """Advances conversations. `propose` opens an approval for a writing call (idempotent per call)."""
+    """Advances conversations. `propose` opens an approval for a writing call (idempotent per call).
+
+    `identify`: who somebody is now; a stored message says only which account wrote it.
+    """
 
     model: ChatModel
     store: Store
@@ -123,6 +130,7 @@ class TurnLoop:
     system_prompt: Callable[[], str]
     limits: Limits
     propose: Propose
+    identify: Identify = unchanged
 
     async def advance(self, conversation: Conversation, watcher: Watcher) -> tuple[Conversation, Outcome]:
         """Go on from the stored history until there is an answer, a person is needed, or a limit is reached.
@@ -196,11 +204,12 @@ class TurnLoop:
         if call.tool == DESCRIBE_TOOLS:
             return ToolResult(call.call_id, self._described(call))
         prepared = self.catalogue.from_call(call)
-        asker = last_asker(conversation)
-        decision = decide(self.rules, asker, prepared.tool.risk, prepared.hosts)
+        asker = await self.identify(last_asker(conversation))
+        now = self.clock.now()
+        decision = decide(self.rules, prepared.question(asker, conversation.place, now))
         match decision.verdict:
             case Verdict.DENY:
-                await self.store.audit.append(prepared.denial(decision.rule, asker, conversation.id, self.clock.now()))
+                await self.store.audit.append(prepared.denial(decision, asker, conversation.id, now))
                 raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
             case Verdict.NEED_APPROVAL:
                 await watcher.working(f"checking what {prepared.tool.name} would hit")
@@ -330,6 +339,13 @@ def _names_in(call: ToolCall) -> tuple[str, ...]:
 def last_asker(conversation: Conversation) -> Actor:
     """The person whose words the newest turn answers."""
     return next(m.actor for m in reversed(conversation.messages) if isinstance(m, UserMessage))
+
+
+def spoken_reason(conversation: Conversation) -> str:
+    """Return the reason in the words of whoever asked: what follows `because` in their newest message, or ""."""
+    said = next(m.text for m in reversed(conversation.messages) if isinstance(m, UserMessage))
+    found = _BECAUSE.search(said)
+    return " ".join(found.group(1).split())[:_REASON_MAX] if found else ""
 
 
 def _complete(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from opsbot.domain import Actor, Card, Chart, Content, MessageRef, Place, Report, Text
+from opsbot.domain import Actor, Card, Chart, Content, Membership, MessageRef, Place, Report, Text
 from opsbot.errors import ChatError, MessageGone
 
 
@@ -158,10 +158,20 @@ class FakeChat:
 
 @dataclass
 class FakeDirectory:
-    """ports.Directory in memory: `groups` maps a group id to the keys (`team/user`) of its people."""
+    """ports.Directory in memory: `groups` maps a group id to the keys (`team/user`) of its people.
+
+    `memberships`: what accounts are, by key, if not members. `down`: groups cannot be read; `blind`: nobody can be.
+    """
 
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
     down: bool = False
+    memberships: dict[str, Membership] = field(default_factory=dict)
+    blind: bool = False
+
+    async def membership_of(self, actor: Actor) -> Membership:
+        if self.blind:
+            raise ChatError("Nobody can be looked up now.")
+        return self.memberships.get(actor.key, Membership.MEMBER)
 
     async def groups_of(self, actor: Actor) -> frozenset[str]:
         if self.down:

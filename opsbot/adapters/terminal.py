@@ -20,6 +20,7 @@ from opsbot.domain import (
     Chart,
     Content,
     HostOutcome,
+    Membership,
     MessageRef,
     Place,
     Report,
@@ -28,6 +29,7 @@ from opsbot.domain import (
     Table,
     Text,
 )
+from opsbot.policy import tier_text
 from opsbot.rollout import shown_steps
 from opsbot.taint import caution
 
@@ -142,7 +144,11 @@ class TerminalText:
 
 
 class TerminalDirectory:
-    """Implements `ports.Directory`: at a terminal nobody is in a group."""
+    """Implements `ports.Directory`: at a terminal nobody is in a group, and whoever sits there is a member."""
+
+    async def membership_of(self, actor: Actor) -> Membership:
+        """Return that whoever sits here may."""
+        return Membership.MEMBER
 
     async def groups_of(self, actor: Actor) -> frozenset[str]:
         """Return no groups."""
@@ -209,6 +215,8 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
         ("asked by", approval.requester.user_id),
         ("reason, as given", approval.reason or "none"),
         ("approvals needed", str(approval.needed)),
+        ("rule", approval.rule),
+        *(("tier", tier_text(reach)) for reach in [approval.reach] if reach),
         *(
             ("decided", f"{review.actor.user_id} {'approved' if review.approve else 'denied'}")
             for review in approval.reviews

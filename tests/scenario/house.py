@@ -24,7 +24,7 @@ from opsbot.domain import (
     Place,
 )
 from opsbot.inventory import Inventory
-from opsbot.policy import ApproverRule, PolicyRules
+from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import Store
 from opsbot.redact import Redactor
 from opsbot.service import Service
@@ -51,6 +51,7 @@ GROUPS = {"web": ("web-1", "web-2")}
 RULES = PolicyRules(
     asker_users=frozenset({"UALICE", "UBOB"}),
     approvers=(ApproverRule(("production",), users=frozenset({"UBOB", "UALICE"})),),
+    tiers=Tiers(last_replica=1),
 )
 SHIPPED = Path(opsbot_tools.__file__).parent
 

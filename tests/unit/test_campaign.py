@@ -24,6 +24,7 @@ from opsbot.domain import (
     OrderVerb,
     Place,
     Result,
+    Review,
     Rollout,
     Verdict,
 )
@@ -115,7 +116,7 @@ class Field:
         place = Place("T1", "C1", "1")
         proposal = Proposal(place, ALICE, prepared, decision, impacts, call_id=str(id(self)))
         made = open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=300)
-        made = replace(made, state=ApprovalState.APPROVED)
+        made = replace(made, state=ApprovalState.APPROVED, reviews=(Review(BOB, True, made.created_at),))
         return await self.store.approvals.add(made, entry())
 
     async def start(self) -> "asyncio.Task":

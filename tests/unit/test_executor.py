@@ -19,6 +19,7 @@ from opsbot.domain import (
     Impact,
     Place,
     Result,
+    Review,
     Verdict,
 )
 from opsbot.errors import BadArguments, CommandTimedOut, Conflict, HostUnreachable, ToolError
@@ -33,6 +34,7 @@ from tests.fake_store import MemoryStore
 from tests.records import entry
 
 ALICE = Actor("T1", "UALICE")
+BOB = Actor("T1", "UBOB")
 RULES = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=(ApproverRule(("*",), users=frozenset({"UBOB"})),))
 A, B = Host("a", environment="x"), Host("b", environment="x")
 
@@ -124,7 +126,9 @@ async def approved(executor: Executor, catalogue: Catalogue, hosts=("a",)):
     store = executor._store
     stored = await store.approvals.add(made, entry())
     return await store.approvals.change(
-        replace(stored, state=ApprovalState.APPROVED), expected=(stored.state, stored.version), entries=[]
+        replace(stored, state=ApprovalState.APPROVED, reviews=(Review(BOB, True, stored.created_at),)),
+        expected=(stored.state, stored.version),
+        entries=[],
     )
 
 

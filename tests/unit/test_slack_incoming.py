@@ -236,6 +236,7 @@ def test_manifest_asks_for_what_the_events_need_and_no_more() -> None:
         "commands",  # /ops
         "files:write",  # files.getUploadURLExternal, files.completeUploadExternal
         "usergroups:read",  # usergroups.users.list, subteam_members_changed
+        "users:read",  # users.info
     }
     assert set(MANIFEST["oauth_config"]["scopes"]["bot"]) == needed
     assert MANIFEST["settings"]["interactivity"]["is_enabled"]

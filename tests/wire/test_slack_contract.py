@@ -6,7 +6,7 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
-from opsbot.domain import Actor, Card, MessageRef, Place, Report, Table, Text
+from opsbot.domain import Actor, Card, Membership, MessageRef, Place, Report, Table, Text
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, Directory
 from tests import records
@@ -44,7 +44,9 @@ class Screen(Protocol):
 class FakeScreen:
     def __init__(self) -> None:
         self.chat = FakeChat()
-        self.directory = FakeDirectory({"S0SRE": frozenset({ALICE.key, BOB.key})})
+        groups = {"S0SRE": frozenset({ALICE.key, BOB.key})}
+        strangers = {"T0OTHER/U0ALICE": Membership.FOREIGN, f"{TEAM}/U0NOBODY": Membership.GONE}
+        self.directory = FakeDirectory(groups, memberships=strangers)
 
     async def thread(self, *, direct: bool = False) -> Place:
         return Place(TEAM, "D0ALICE" if direct else "C0OPS", "1690.000001", direct)
@@ -198,3 +200,9 @@ async def test_groups_of_a_person(screen: Screen) -> None:
     assert await screen.directory.groups_of(ALICE) == {"S0SRE"}
     assert await screen.directory.groups_of(Actor(TEAM, "U0CAROL")) == frozenset()
     assert await screen.directory.groups_of(Actor("T0OTHER", "U0ALICE")) == frozenset()
+
+
+async def test_membership_of_a_person(screen: Screen) -> None:
+    assert await screen.directory.membership_of(ALICE) is Membership.MEMBER
+    assert await screen.directory.membership_of(Actor("T0OTHER", "U0ALICE")) is Membership.FOREIGN
+    assert await screen.directory.membership_of(Actor(TEAM, "U0NOBODY")) is Membership.GONE

@@ -21,6 +21,7 @@ from opsbot.domain import (
     Review,
     Step,
 )
+from opsbot.policy import tier_text
 from opsbot.rollout import shown_steps
 from opsbot.taint import caution
 
@@ -119,6 +120,7 @@ def _facts(approval: Approval) -> Block:
     hosts = [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
     rest = [("rollout", one_line(said, _FACT_MAX))] if (said := approval.bindings.get("rollout")) else []
     rest += [("caution", one_line(caution(approval), _FACT_MAX))] if approval.tainted_by else []
+    rest += [("tier", one_line(tier_text(approval.reach), _FACT_MAX))] if approval.reach else []
     rest += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
     rest += [("approval", one_line(approval.id, 64))]
     # Many names go last, so that none of them pushes a fact out of the block.
