@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_doctor(commands)
     _add_sudoers(commands)
+    _add_policy(commands)
     _add_audit(commands)
     _add_manifest(commands)
     return parser
@@ -172,6 +173,29 @@ def _add_sudoers(commands: _Commands) -> None:
     sudoers.add_argument("--user", metavar="NAME", help="the bot's user there (default: as the inventory says)")
     text = "what runs the containers there (default: docker)"
     sudoers.add_argument("--engine", choices=("docker", "podman"), default="docker", help=text)
+
+
+def _add_policy(commands: _Commands) -> None:
+    does = "ask the policy, without secrets or network"
+    policy = commands.add_parser("policy", help=does, description=f"{does.capitalize()}.")
+    policy.set_defaults(module="", function="")
+    actions = policy.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    does = "compare the policy with a file of expectations, for a CI; exit code 1 if one does not hold"
+    examples = "  opsbot policy test policy-tests.yaml\n"
+    test = _command(actions, "test", does, "cli_policy:test", examples)
+    test.add_argument("file", metavar="FILE", help="expectations in YAML (docs/policy.md)")
+    does = "say what the policy decides about one question, and how each rule fares with it"
+    examples = (
+        "  opsbot policy explain U0ALICE restart_service web-1 unit=nginx\n"
+        "  opsbot policy explain U0BOB reboot_host web --groups S0SRE --at 2026-11-06T17:30:00+01:00\n"
+    )
+    explain = _command(actions, "explain", does, "cli_policy:explain", examples)
+    explain.add_argument("who", metavar="WHO", help="a member ID, or `terminal`")
+    explain.add_argument("tool", metavar="TOOL", help="the tool, as `opsbot tools` names it")
+    explain.add_argument("words", nargs="*", metavar="HOST|NAME=VALUE", help="hosts or groups, and arguments")
+    explain.add_argument("--groups", metavar="IDS", help="user groups WHO is in, with commas")
+    explain.add_argument("--channel", metavar="ID", help="where it is asked: an ID, or `direct`")
+    explain.add_argument("--at", metavar="TIME", help="when, with its zone (default: now)")
 
 
 def _add_audit(commands: _Commands) -> None:

@@ -124,6 +124,10 @@ class Config:
         """Return what decides who may do what."""
         return rules_of(self.settings)
 
+    def where(self, place: Place) -> str:
+        """Return where a setting of the main file stands, as `file:line`."""
+        return f"{self.source}:{_line(self.lines, place)}"
+
     def risks(self) -> dict[str, Risk]:
         """Return the operator's risk overrides by tool name."""
         return {name: Risk(risk) for name, risk in self.settings.tools.risk.items()}
@@ -144,7 +148,7 @@ class Config:
             try:
                 found[name] = reference.resolve(self.folder, environ)
             except ConfigError as error:
-                faults.append(f"{self.source}:{_line(self.lines, place)}: {'.'.join(map(str, place))}: {error}")
+                faults.append(f"{self.where(place)}: {'.'.join(map(str, place))}: {error}")
         if faults:
             raise ConfigError(*faults)
         return Secrets(**found)

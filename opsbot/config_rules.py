@@ -43,6 +43,11 @@ def rules_of(settings: Settings) -> PolicyRules:
     )
 
 
+def approvers_of(policy: Policy, named: Iterable[str]) -> Approvers:
+    """Return the people that `user:`, `group:`, `role:` and `oncall:` stand for in this policy."""
+    return _Made(policy).approvers(named)
+
+
 class _Made:
     """The named parts that rules refer to."""
 
@@ -72,7 +77,6 @@ class _Made:
         )
 
     def approvers(self, named: Iterable[str]) -> Approvers:
-        """Return the people that `user:`, `group:`, `role:` and `oncall:` stand for."""
         by_kind: dict[str, list[str]] = {"user": [], "group": [], "role": [], "oncall": []}
         for reference in named:
             kind, _, name = reference.partition(":")
