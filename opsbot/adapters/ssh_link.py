@@ -195,7 +195,7 @@ class Link:
             return self._fault(f"broke off the log-in: {cause_of(error)}", Step.LOG_IN)
         return self._fault(
             f"refused the log-in of {self.host.user!r} with the key {self.host.key_file}; "
-            "is its public half in that user's authorized_keys?",
+            "its public half may be missing in that user's authorized_keys",
             Step.KEY_ACCEPTED,
         )
 
@@ -304,7 +304,7 @@ def shown_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) -> str:
 
 def cause_of(error: BaseException | None) -> str:
     """One short printable line of what went wrong; it may quote the host, so it is bounded."""
-    text = str(error) or type(error).__name__
+    text = str(error) or ("the other side closed it" if isinstance(error, EOFError) else type(error).__name__)
     return "".join(c if c.isprintable() else " " for c in text)[:_MAX_CAUSE].strip().rstrip(".")
 
 

@@ -33,6 +33,7 @@ RULES = PolicyRules(
 )
 # `nothing waits past its deadline by more than a second`
 LATE_S = 1.0
+_DECIDED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,15 @@ class LiveBot:
         return "\n".join(lines(self.chat.whispers[-1].content)) if self.chat.whispers else ""
 
     async def approve(self, *people: Actor) -> None:
-        """Have these people approve the newest card; its action begins and is not waited for."""
+        """Have these people (Bob) approve the newest card; its action begins and is not waited for."""
         for person in people or (BOB,):
             posted = self._card()
             card = posted.content
             assert isinstance(card, Card)
             await self._send(IncomingDecision(posted.place, person, card.approval.id, "approve", posted.ref.message_id))
-            await asyncio.sleep(0)
+        async with asyncio.timeout(_DECIDED_WITHIN_S):
+            while self.approval.state is ApprovalState.PENDING:
+                await asyncio.sleep(0.01)
 
     async def ended(self) -> Approval:
         """Wait until nothing is under way, and return the newest request as its card shows it."""
