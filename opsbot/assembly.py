@@ -11,6 +11,7 @@ from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Conversation, ToolCall
+from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
 from opsbot.identity import Identity
 from opsbot.policy import PolicyRules
@@ -124,6 +125,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             clock=ports.clock,
             delivery=delivery,
             desk=desk,
+            escalation=Escalation(ports.store, delivery, settings.rules, ports.clock),
             dialogue=dialogue,
             recorder=recorder,
             sampling=sampling,

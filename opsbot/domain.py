@@ -778,11 +778,15 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Markdown of the model's, or plain words of opsbot's own (then `trusted`). Never a card's facts."""
+    """Markdown of the model's, or plain words of opsbot's own (then `trusted`). Never a card's facts.
+
+    `to`: who is notified of it, as `user:ID` and `group:ID`; only code says that, no words in the text can.
+    """
 
     markdown: str
     trusted: bool = False
     footer: str = ""
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

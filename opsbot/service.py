@@ -37,6 +37,7 @@ from opsbot.domain import (
     Verdict,
 )
 from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
+from opsbot.escalation import Escalation
 from opsbot.executor import Executor
 from opsbot.identity import Identify
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
@@ -69,6 +70,7 @@ class Parts:
     clock: Clock
     delivery: Delivery
     desk: ApprovalDesk
+    escalation: Escalation
     dialogue: Dialogue
     recorder: Recorder
     sampling: Sampling
@@ -332,6 +334,7 @@ class Service:
             self._sweeping = True
             self._swept.clear()
             await self._guarded("sweep", self._parts.desk.sweep())
+            await self._guarded("escalation", self._parts.escalation.look())
             await self._guarded("sweep", self._parts.delivery.resend())
             # Last, so that what people wait for never waits for it.
             await self._guarded("samples", self._parts.recorder.write())

@@ -36,7 +36,8 @@ def lines(content: Content) -> list[str]:
     """Say a content in plain lines, for transcripts."""
     match content:
         case Text():
-            return content.markdown.splitlines() + ([f"({content.footer})"] if content.footer else [])
+            to = [f"to {', '.join(content.to)}:"] if content.to else []
+            return to + content.markdown.splitlines() + ([f"({content.footer})"] if content.footer else [])
         case Report():
             return _report_lines(content)
         case Card():

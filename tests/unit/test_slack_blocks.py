@@ -387,3 +387,11 @@ def test_footer_closes_the_last_part_only() -> None:
 def test_unknown_blocks_would_be_noticed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.CRITICAL):
         assert Block.parse({"type": "surprise"}) is None
+
+
+def test_people_and_groups_are_notified_only_where_code_says_so():
+    (payload,) = blocks.render(
+        Text("It waits, <!subteam^S0X> <@U0X>", trusted=True, to=("user:U0BOB", "group:S0SRE", "x", "user:a>"))
+    )
+    (block,) = payload.blocks
+    assert block["text"]["text"] == "<@U0BOB> <!subteam^S0SRE> It waits, &lt;!subteam^S0X&gt; &lt;@U0X&gt;"

@@ -57,7 +57,23 @@ def footer(content: Text) -> tuple[Block, ...]:
     return (pieces.context(shown),) if shown else ()
 
 
+def _addressed(content: Text) -> Payload:
+    """Show a short text with the people and groups it is for: in mrkdwn, where both are mentioned."""
+    shown = [mention for each in content.to if (mention := _mention(each))]
+    said = f"{' '.join(shown)} {escape(stripped(content.markdown))}".strip()
+    return Payload(_notification(content.markdown), (pieces.mrkdwn_section(said),), said)
+
+
+def _mention(prefixed: str) -> str:
+    kind, _, identity = prefixed.partition(":")
+    if not (identity.isascii() and identity.isalnum()):
+        return ""
+    return {"user": f"<@{identity}>", "group": f"<!subteam^{identity}>"}.get(kind, "")
+
+
 def _text(content: Text) -> list[Payload]:
+    if content.to:
+        return [_addressed(content)]
     parts = split(said(content), MARKDOWN_MAX)
     endings = [()] * (len(parts) - 1) + [footer(content)]
     return [
