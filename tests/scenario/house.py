@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import opsbot_tools
 
 from opsbot.actions import Catalogue
 from opsbot.assembly import Ports, Settings, assemble
-from opsbot.discovery import load_tools
+from opsbot.discovery import Registry, load_tools
 from opsbot.domain import (
     Actor,
     Approval,
@@ -68,6 +69,12 @@ def machines() -> FakeMachines:
     )
 
 
+@lru_cache(maxsize=1)
+def _shipped() -> Registry:
+    """Load the shipped tools once: a test may start hundreds of processes."""
+    return load_tools([SHIPPED])
+
+
 @dataclass
 class World:
     """What outlives the bot's process: database, hosts, Slack, time, and the rules of the house."""
@@ -93,7 +100,8 @@ class House:
     def __init__(self, world: World, *, tools: Sequence[Path] = ()) -> None:
         self.world = world
         ports = Ports(world.store, world.chat, world.directory, world.model, world.machines, world.clock)
-        self.catalogue = Catalogue(load_tools([SHIPPED, *tools]), Inventory(world.hosts, GROUPS))
+        registry = load_tools([SHIPPED, *tools]) if tools else _shipped()
+        self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(
             rules=world.rules,
             limits=world.limits,
