@@ -23,7 +23,7 @@ from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.store.store import SqlStore, has_audit, open_store
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.assembly import Ports, Settings, assemble
-from opsbot.audit import load_or_create_key, parse_key
+from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
 from opsbot.config_watch import WatchedConfig
 from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place

@@ -5,9 +5,9 @@ import os
 import re
 import sys
 
-from opsbot.adapters.store import has_audit, noted_head, read_audit
-from opsbot.audit import load_or_create_key, parse_key
+from opsbot.adapters.store import has_audit, noted_head, read_lines
 from opsbot.audit import verify as verify_chain
+from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.cli_config import config_of
 from opsbot.config import Config, Secrets
 from opsbot.errors import ConfigError
@@ -24,7 +24,7 @@ def verify(options: argparse.Namespace) -> int:
         sys.stdout.write("There are no audit records yet.\n")
         return 0
     noted = _head(options.head) if options.head else noted_head(url)
-    result = verify_chain(read_audit(url), audit_key(config, secrets), expected_head=noted)
+    result = verify_chain(read_lines(url), audit_key(config, secrets), expected_head=noted)
     if result.ok:
         sys.stdout.write(f"{result}\nHead to note elsewhere: {result.head[0]}:{result.head[1]}\n")
         return 0

@@ -23,7 +23,7 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
-from opsbot.audit import load_or_create_key, parse_key
+from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.cli_config import config_path
 from opsbot.config import Config, Secrets, load
 from opsbot.config_model import Slack

@@ -1,10 +1,13 @@
 """The audit log: records appended outside any other change, and reading."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from opsbot.adapters.store import schema
-from opsbot.adapters.store.chain import SELECT, AuditChain, record_of
+from opsbot.adapters.store.chain import SELECT, AuditChain, AuditRow, line_of, record_of
 from opsbot.adapters.store.database import Database
+from opsbot.audit import Line
 from opsbot.domain import AuditEntry, AuditRecord
 
 
@@ -32,5 +35,14 @@ class SqlAuditLog:
 
 def read_page(connection: Connection, after: int | None, limit: int) -> tuple[AuditRecord, ...]:
     """Return up to `limit` records with seq > after (None: from the very first), in order."""
+    return tuple(record_of(row) for row in _page(connection, after, limit))
+
+
+def read_lines_page(connection: Connection, after: int | None, limit: int) -> tuple[Line, ...]:
+    """As `read_page`, without making sense of what the records say."""
+    return tuple(line_of(row) for row in _page(connection, after, limit))
+
+
+def _page(connection: Connection, after: int | None, limit: int) -> Sequence[AuditRow]:
     query = SELECT.limit(limit) if after is None else SELECT.where(schema.audit.c.seq > after).limit(limit)
-    return tuple(record_of(row) for row in connection.execute(query))
+    return connection.execute(query).all()

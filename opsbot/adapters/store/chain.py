@@ -92,6 +92,16 @@ def record_of(row: AuditRow) -> AuditRecord:
     return AuditRecord(row.seq, row.prev, entry, row.hash)
 
 
+def line_of(row: AuditRow) -> audit.Line:
+    """Return the stored line. One whose columns contradict each other, or hold no text, loses its text."""
+    text: object = row.entry
+    try:
+        known = isinstance(text, str) and json.loads(text)["approval_id"] == row.approval_id
+    except (ValueError, TypeError, KeyError, RecursionError):
+        known = False
+    return audit.Line(row.seq, str(row.prev), row.entry if known else "", str(row.hash))
+
+
 def _as_written(text: str, document: Json, entry: AuditEntry) -> bool:
     # Python's own encoder writes the canonical form of all but floats and odd names, five times faster. It says
     # nothing about the time, which can be spelled in several ways.
