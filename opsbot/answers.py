@@ -8,7 +8,7 @@ from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import decided_text
 from opsbot.charting import charts_of
 from opsbot.commands import USAGES
-from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Report, Rollout, Table
+from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Order, OrderVerb, Report, Rollout, Table
 from opsbot.executor import FanOut
 from opsbot.policy import tier_text
 from opsbot.redact import Redactor
@@ -129,6 +129,30 @@ def _approvers(approval: Approval) -> str:
     return ", ".join([*users, *(f"<!subteam^{group}>" for group in sorted(approval.approver_groups))]) or "nobody"
 
 
+def counted_text(approval: Approval) -> str:
+    """Answer a click that counted."""
+    if approval.state is ApprovalState.DENIED:
+        return f"Denied. Request {approval.id} will not run."
+    missing = approval.needed - len(approval.reviews)
+    if approval.state is ApprovalState.PENDING:
+        return f"Counted. It takes {missing} more."
+    return f"Approved. Request {approval.id} runs now; the card shows the result."
+
+
+def ordered_text(order: Order, longest: str) -> str:
+    """Answer an order that counts."""
+    match order.verb:
+        case OrderVerb.PAUSE:
+            return (
+                "Paused. Hosts under way are finished first; nothing more is started until somebody presses Resume. "
+                f"After {longest} it is stopped for good."
+            )
+        case OrderVerb.RESUME:
+            return "It goes on, after another look at the hosts that are next."
+        case OrderVerb.HALT:
+            return "It is being stopped. Hosts under way are finished first; nothing more is started."
+
+
 def action_text(approval: Approval, *, with_hosts: bool = True) -> str:
     """One line: `restart_service unit=nginx.service on web-1, web-2`."""
     arguments = " ".join(f"{name}={value}" for name, value in approval.action.arguments.items())
@@ -161,7 +185,9 @@ def _lines(lines: Sequence[object]) -> str:
 
 
 def _facts(record: AuditRecord) -> str:
-    hidden = {"tool", "hosts", "digest"}
+    # What the table above says already, or what only matters to machines.
+    hidden = {"tool", "hosts", "digest", "arguments", "shown", "needed", "expires_at", "tainted_by"}
+    hidden |= {"tool_sha256", "evidence_sha256"}
     pairs = [f"{name}={value}" for name, value in record.entry.facts.items() if name not in hidden]
     return " ".join([*([record.entry.actor] if record.entry.actor else []), *pairs])
 

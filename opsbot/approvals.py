@@ -319,3 +319,17 @@ def entry(
         approval_id=approval.id,
         facts=base | dict(facts or {}),
     )
+
+
+def asked_facts(approval: Approval) -> dict[str, Json]:
+    """What an approver is shown, for the audit: arguments, the facts of each host, and until when."""
+    shown: dict[str, Json] = {
+        host: [[name, value] for name, value in impact.facts] for host, impact in approval.impacts.items()
+    }
+    return {
+        "arguments": dict(approval.action.arguments),
+        "shown": shown,
+        "tool_sha256": approval.tool_sha256,
+        "expires_at": approval.expires_at.isoformat(),
+        "tainted_by": [*approval.tainted_by],
+    }

@@ -14,6 +14,7 @@ from opsbot.domain import Actor, Approval, Conversation, ToolCall
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
 from opsbot.identity import Identity
+from opsbot.looking import Looks
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
@@ -129,6 +130,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             dialogue=dialogue,
             recorder=recorder,
             sampling=sampling,
+            looks=Looks(catalogue, executor, redactor, ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,
         )
     )

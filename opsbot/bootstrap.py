@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from opsbot import logs
+from opsbot import __version__, logs
 from opsbot.actions import Catalogue
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.keyless import KeylessModel
@@ -30,6 +30,8 @@ from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, Incom
 from opsbot.errors import ConfigError
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory
+from opsbot.prompts import prompt_digest
+from opsbot.provenance import Provenance, record_start, tools_digest
 from opsbot.redact import Redactor
 from opsbot.reload import InventoryReload, InventorySource
 from opsbot.service import Service
@@ -129,6 +131,7 @@ async def _running(
     ports = Ports(base.store, chat, directory, model, machines, SystemClock())
     service = assemble(ports, base.catalogue, base.redactor, settings)
     try:
+        await _record_start(base, model.name)
         await service.start()
         yield service
     finally:
@@ -136,6 +139,20 @@ async def _running(
         await model.close()
         await asyncio.to_thread(machines.close)
         await base.store.close()
+
+
+async def _record_start(base: _Base, model: str) -> None:
+    registry, inventory = base.catalogue.registry, base.catalogue.inventory
+    provenance = Provenance(
+        version=__version__,
+        model=model,
+        prompt=prompt_digest(),
+        policy=base.config.rules().revision,
+        tools=tools_digest(registry.tools),
+        inventory=inventory.revision,
+    )
+    if changed := await record_start(base.store.audit, provenance, SystemClock().now()):
+        log.warning("opsbot.changed", since_last_start=changed)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """One approved action's way over its hosts: batch after batch, each looked at anew; people can pause or stop it."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -255,9 +256,7 @@ class Campaign:
             order = self.approval.action.hosts.index
             outcomes = sorted((*self.approval.outcomes, outcome), key=lambda each: order(each.host))
             new = replace(self.approval, outcomes=tuple(outcomes))
-            self.approval = await self.hands.save(
-                new, self.approval, "execution.host", host=outcome.host, result=outcome.result
-            )
+            self.approval = await self.hands.save(new, self.approval, "execution.host", **_verdict(outcome))
         except (Conflict, StoreError) as error:
             self._trouble = self._trouble or error
 
@@ -269,6 +268,17 @@ class Campaign:
     def _waiting(self) -> str:
         paused = self.control.order is not None and self.control.order.verb is OrderVerb.PAUSE
         return "paused" if paused else "waiting"
+
+
+def _verdict(outcome: HostOutcome) -> dict[str, Json]:
+    """What the host said, for the audit: the evidence by its hash."""
+    evidence = hashlib.sha256(outcome.evidence.encode("utf-8", "surrogatepass")).hexdigest()
+    return {
+        "host": outcome.host,
+        "result": str(outcome.result),
+        "summary": outcome.summary,
+        "evidence_sha256": evidence if outcome.evidence else "",
+    }
 
 
 async def _first(*waits: Awaitable[object]) -> None:

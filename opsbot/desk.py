@@ -24,9 +24,10 @@ from opsbot.domain import (
     OrderVerb,
     Place,
     Step,
+    Text,
     Verdict,
 )
-from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError
+from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError, audited
 from opsbot.executor import Executor
 from opsbot.lifetimes import why_over
 from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
@@ -64,6 +65,7 @@ class ApprovalDesk:
     _newest: dict[str, tuple[Approval, tuple[Step, ...]]] = field(default_factory=dict)
     _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
@@ -93,7 +95,7 @@ class ApprovalDesk:
         decision = after_reading(self.rules, decision, tainted_by)
         if decision.verdict is not Verdict.NEED_APPROVAL:
             await self.store.audit.append(prepared.denial(decision, requester, place.key, self.clock.now()))
-            raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
+            raise audited(ToolError(f"Denied by policy ({decision.rule}): {decision.reason}"))
         if decision.reason_required and not reason.strip():
             raise ToolError(needs_reason_text(decision))
         others = await self._others(place, prepared, call_id)
@@ -216,6 +218,7 @@ class ApprovalDesk:
             approval, "decision.refused", self.clock.now(), actor=actor, facts={"verb": verb, "reason": reason}
         )
         await self.store.audit.append(record)
+        audited(error)
 
     async def _after(self, approval: Approval) -> None:
         await self.delivery.card(approval)
@@ -243,6 +246,7 @@ class ApprovalDesk:
             final = await self.executor.execute(approval, self._progress, control)
         except (Conflict, StoreError) as error:
             log.error("execution.interrupted", approval_id=approval.id, error=str(error))
+            await self._tell_trouble(approval, error)
             return
         except Exception:
             log.exception("execution.crashed", approval_id=approval.id)
@@ -252,6 +256,18 @@ class ApprovalDesk:
             await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
         await self.delivery.card(final)
         await self.settled(final)
+
+    async def _tell_trouble(self, approval: Approval, error: Conflict | StoreError) -> None:
+        """Tell who approved, once, why it does not go on: the card cannot be written either."""
+        if isinstance(error, Conflict) or approval.id in self._told:
+            return
+        self._told.add(approval.id)
+        text = (
+            f"Request {approval.id} was not carried out further, since I can write nothing down: {error} Nothing is "
+            "run unrecorded. The card shows how it ended once I can write again."
+        )
+        for actor in (approval.requester, *(review.actor for review in approval.reviews)):
+            await self.delivery.whisper(approval.place, actor, Text(text, trusted=True))
 
     async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
         """Refresh the card beside the action: a slow chat service must not hold up what happens on hosts."""
@@ -339,8 +355,9 @@ class ApprovalDesk:
 
 
 def _asked(approval: Approval, decision: Decision) -> dict[str, Json]:
-    """What the audit keeps of a request beside its digest: the rule, the tier and why, who may approve."""
+    """What the audit keeps of a request: what is shown, the rule, the tier and why, who may approve."""
     return {
+        **approvals.asked_facts(approval),
         "rule": approval.rule,
         "reason": approval.reason,
         "needed": approval.needed,

@@ -13,6 +13,7 @@ from opsbot.delivery import Delivery
 from opsbot.domain import (
     Actor,
     AssistantMessage,
+    AuditEntry,
     Chart,
     Conversation,
     Message,
@@ -57,7 +58,10 @@ class Dialogue:
             conversation = await self.store.conversations.load(place)
             repeated = message in conversation.messages
             if not repeated:
-                conversation = await self.store.conversations.append(conversation, [message], needs_turn=True)
+                entries = self.loop.minutes.of(conversation, [message], self.clock.now())
+                conversation = await self.store.conversations.append(
+                    conversation, [message], needs_turn=True, entries=entries
+                )
             await self._advance(conversation, recovering=repeated)
 
     async def wake(self, place: Place, *, recovering: bool = False) -> None:
@@ -67,10 +71,11 @@ class Dialogue:
             if conversation.open_calls or wants_reply(conversation):
                 await self._advance(conversation, recovering=recovering)
 
-    async def reset(self, place: Place) -> None:
-        """Forget the thread's history."""
+    async def reset(self, place: Place, actor: Actor) -> None:
+        """Forget the thread's history, as this person asked."""
+        record = AuditEntry("conversation.reset", self.clock.now(), actor.key, place.key)
         async with self._lock(place):
-            await self.store.conversations.reset(await self.store.conversations.load(place))
+            await self.store.conversations.reset(await self.store.conversations.load(place), entries=[record])
 
     def stop(self, place: Place, actor: Actor) -> bool:
         """End the running turn of this thread; False if none runs."""

@@ -35,10 +35,22 @@ traceback and an id; the person sees only the id.
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypeVar
 
 
 class OpsbotError(Exception):
-    """Base of all errors whose text is safe to show."""
+    """Base of all errors whose text is safe to show. `audited`: the audit log has a record of it already."""
+
+    audited = False
+
+
+E = TypeVar("E", bound=OpsbotError)
+
+
+def audited(error: E) -> E:
+    """Note that the audit log tells of this error, so that it is not told twice."""
+    error.audited = True
+    return error
 
 
 class ConfigError(OpsbotError):

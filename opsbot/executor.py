@@ -40,6 +40,8 @@ GRACE_S = 1.0
 _VERIFY_TIMEOUT_S = 90.0
 _IMPACT_TIMEOUT_S = 15.0
 _AVAILABLE_TIMEOUT_S = 10.0
+# An action whose intent took longer than this to be on disk is not run: what follows could not be recorded in time.
+_INTENT_MAX_S = 4.0
 
 T = TypeVar("T")
 
@@ -316,8 +318,13 @@ class Executor:
         """
         self._check_may_begin(approval)
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
+        began_s = self._clock.monotonic()
         if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
             return await self._verify(prepared, host, approval)
+        took_s = self._clock.monotonic() - began_s
+        if took_s > _INTENT_MAX_S:
+            text = f"Not run: it took {took_s:.1f} s to write the intent down, so the disk is not to be relied on."
+            return HostOutcome(host.name, Result.NOT_DONE, text)
         self._check_may_begin(approval)  # recording it may have taken long
         return await self._act(approval, prepared, host)
 

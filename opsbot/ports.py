@@ -306,9 +306,14 @@ class Conversations(Protocol):
         ...
 
     async def append(
-        self, conversation: Conversation, messages: Sequence[Message], *, needs_turn: bool
+        self,
+        conversation: Conversation,
+        messages: Sequence[Message],
+        *,
+        needs_turn: bool,
+        entries: Sequence[AuditEntry] = (),
     ) -> Conversation:
-        """Append and return the new state.
+        """Append with the audit records that tell of it, in one transaction, and return the new state.
 
         Raises:
             Conflict: the stored version is not `conversation.version`.
@@ -319,8 +324,8 @@ class Conversations(Protocol):
         """Places whose conversation was last saved with `needs_turn`."""
         ...
 
-    async def reset(self, conversation: Conversation) -> Conversation:
-        """Forget the history (kept in the database, no longer loaded). Raises Conflict."""
+    async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
+        """Forget the history (kept in the database, no longer loaded), with audit records. Raises Conflict."""
         ...
 
 
@@ -412,6 +417,10 @@ class AuditLog(Protocol):
 
     async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
         """Return the records of one approval, in order, without reading the rest."""
+        ...
+
+    async def newest(self, kind: str) -> AuditRecord | None:
+        """Return the newest record of this kind."""
         ...
 
 

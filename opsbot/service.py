@@ -27,7 +27,6 @@ from opsbot.domain import (
     IncomingMessage,
     IncomingStop,
     MessageRef,
-    Order,
     OrderVerb,
     Place,
     Report,
@@ -36,10 +35,12 @@ from opsbot.domain import (
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError
+from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError, audited
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor
 from opsbot.identity import Identify
+from opsbot.looking import Looks
+from opsbot.minutes import Minutes
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
@@ -53,8 +54,6 @@ log = structlog.get_logger(__name__)
 _SWEEP_S = 5.0
 _DRAIN_S = 20.0
 _LAST_WRITE_S = 3.0
-# After this long a command says that it is still at work.
-_PATIENCE_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ class Parts:
     dialogue: Dialogue
     recorder: Recorder
     sampling: Sampling
+    looks: Looks
     bot_name: str = "opsbot"
 
 
@@ -92,7 +92,15 @@ class Service:
     async def accept(self, keys: Sequence[str], event: Incoming) -> bool:
         """Write the event to the inbox and handle it in the background; False for a duplicate."""
         received_at = self._parts.clock.now()
-        item_id = await self._parts.store.inbox.accept(keys, event, received_at)
+        try:
+            item_id = await self._parts.store.inbox.accept(keys, event, received_at)
+        except StoreError as error:
+            log.error("event.not_written", error=str(error))
+            if self._parts.looks.is_new(keys):
+                self._spawn(self._guarded("unrecorded", self._unrecorded(event, error)))
+            if isinstance(event, IncomingMessage):
+                raise  # not acknowledged: it comes again, perhaps to a database that works
+            return True
         if item_id is None:
             return False
         self._spawn(self._handle(InboxItem(item_id, event, received_at)))
@@ -117,17 +125,38 @@ class Service:
                 await self._dispatch(item)
             except StoreError as error:
                 log.error("event.postponed", error=str(error))  # it stays in the inbox for the next start
-                await self._tell(event, Text("I cannot use my database just now, so nothing was done.", trusted=True))
+                text = f"I cannot use my database just now, so nothing was done. {error}"
+                await self._tell(event, Text(text, trusted=True))
                 return
             except OpsbotError as error:
                 log.info("event.refused", error=type(error).__name__)
+                await self._guarded("audit", self._record_refusal(event, error))
                 await self._tell(event, Text(str(error), trusted=True))
             except Exception:
                 error_id = secrets.token_hex(4)
                 log.exception("event.failed", error_id=error_id)
                 text = f"Something went wrong on my side (error {error_id}); my log has the rest under that id."
                 await self._tell(event, Text(text, trusted=True))
-            await self._parts.store.inbox.finish(item.id)
+            await self._guarded("inbox", self._parts.store.inbox.finish(item.id))
+
+    async def _unrecorded(self, event: Incoming, error: StoreError) -> None:
+        """Handle an event without its row in the inbox, for people who may ask at all."""
+        event = replace(event, actor=await self._parts.identify(event.actor))
+        decision = may_ask(self._parts.rules, event.actor)
+        if decision.verdict is not Verdict.ALLOW:
+            await self._tell(event, Text(decision.reason, trusted=True))
+        elif isinstance(event, IncomingStop):
+            await self._on_stop(event)
+        else:
+            await self._parts.looks.unrecorded(event, error)
+
+    async def _record_refusal(self, event: Incoming, error: OpsbotError) -> None:
+        """Give whatever was turned away a line in the audit log, unless it has one."""
+        if error.audited:
+            return
+        minutes, now = Minutes(self._parts.redactor), self._parts.clock.now()
+        record = minutes.refusal(event.place, event.actor, now, entrance=type(event).__name__, error=error)
+        await self._parts.store.audit.append(record)
 
     async def _dispatch(self, item: InboxItem) -> None:
         event = replace(item.event, actor=await self._parts.identify(item.event.actor))
@@ -151,7 +180,7 @@ class Service:
         await self._parts.store.audit.append(
             AuditEntry("person.refused", self._parts.clock.now(), event.actor.key, event.place.key, facts=facts)
         )
-        raise BadArguments(decision.reason)
+        raise audited(BadArguments(decision.reason))
 
     async def _tell(self, event: Incoming, content: Content) -> None:
         reply_to = event.reply_to if isinstance(event, IncomingCommand | IncomingDecision) else ""
@@ -176,13 +205,15 @@ class Service:
         card = None if at_terminal else MessageRef(event.place.channel_id, event.message_id)
         if event.verb in tuple(OrderVerb):
             order = await desk.order(event.approval_id, event.actor, OrderVerb(event.verb), card=card)
-            await self._tell(event, Text(_ordered(order, pause_text(self._parts.rules.rollout)), trusted=True))
+            await self._tell(
+                event, Text(answers.ordered_text(order, pause_text(self._parts.rules.rollout)), trusted=True)
+            )
             return
         if event.verb not in ("approve", "deny"):
             raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
         approve = event.verb == "approve"
         approval = await desk.decide(event.approval_id, event.actor, approve=approve, card=card)
-        await self._tell(event, Text(_counted(approval), trusted=True))
+        await self._tell(event, Text(answers.counted_text(approval), trusted=True))
 
     async def _plan(self, approval_id: str) -> Report:
         """Show what approving would do; once that is decided, what became of it."""
@@ -229,14 +260,7 @@ class Service:
         await self._show(event, item, self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments)))
 
     async def _show(self, event: IncomingCommand, item: InboxItem, prepared: Prepared) -> None:
-        reading = asyncio.ensure_future(self._parts.executor.read(prepared))
-        done, _ = await asyncio.wait({reading}, timeout=_PATIENCE_S)
-        if not done:
-            where = f"{len(prepared.hosts)} hosts" if len(prepared.hosts) != 1 else prepared.hosts[0].name
-            limit = f"{prepared.tool.timeout_s:g} s"
-            text = f"Still looking at {where}; a host that does not answer is given up after {limit}."
-            await self._tell(event, Text(text, trusted=True))
-        await self._reply(event, item, answers.read_report(prepared, await reading, self._parts.redactor))
+        await self._reply(event, item, await self._parts.looks.answer(event, prepared))
 
     async def _propose(self, event: IncomingCommand, item: InboxItem, proposal: commands.Propose) -> None:
         tool = self._parts.catalogue.registry.get(proposal.tool)
@@ -276,7 +300,7 @@ class Service:
     async def _reset(self, event: IncomingCommand, item: InboxItem) -> None:
         if not event.place.thread_id:
             raise BadArguments("A reset is for one thread: write `!reset` in it, mentioning me in a channel.")
-        await self._parts.dialogue.reset(event.place)
+        await self._parts.dialogue.reset(event.place, event.actor)
         await self._reply(event, item, Text("Forgotten. Open requests and the audit stay.", trusted=True))
 
     async def _reply(self, event: IncomingCommand, item: InboxItem, content: Content) -> None:
@@ -363,27 +387,3 @@ class Service:
 def _account(actor: Actor) -> Actor:
     """Which account it is, and nothing that may change until it is asked again."""
     return Actor(actor.team_id, actor.user_id)
-
-
-def _counted(approval: Approval) -> str:
-    """Answer a click that counted."""
-    if approval.state is ApprovalState.DENIED:
-        return f"Denied. Request {approval.id} will not run."
-    missing = approval.needed - len(approval.reviews)
-    if approval.state is ApprovalState.PENDING:
-        return f"Counted. It takes {missing} more."
-    return f"Approved. Request {approval.id} runs now; the card shows the result."
-
-
-def _ordered(order: Order, longest: str) -> str:
-    """Answer an order that counts."""
-    match order.verb:
-        case OrderVerb.PAUSE:
-            return (
-                "Paused. Hosts under way are finished first; nothing more is started until somebody presses Resume. "
-                f"After {longest} it is stopped for good."
-            )
-        case OrderVerb.RESUME:
-            return "It goes on, after another look at the hosts that are next."
-        case OrderVerb.HALT:
-            return "It is being stopped. Hosts under way are finished first; nothing more is started."

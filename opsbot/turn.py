@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from opsbot.domain import (
 from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
 from opsbot.executor import Executor
 from opsbot.identity import Identify, unchanged
+from opsbot.minutes import Minutes
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
 from opsbot.redact import Redactor
@@ -95,6 +96,7 @@ class _Spent:
     calls: int = 0
     tokens: int = 0
     tools: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def check(self, now: float) -> None:
         """Raise BudgetSpent when a limit is reached, naming it."""
@@ -131,6 +133,11 @@ class TurnLoop:
     limits: Limits
     propose: Propose
     identify: Identify = unchanged
+
+    @property
+    def minutes(self) -> Minutes:
+        """Takes down what is said."""
+        return Minutes(self.redactor)
 
     async def advance(self, conversation: Conversation, watcher: Watcher) -> tuple[Conversation, Outcome]:
         """Go on from the stored history until there is an answer, a person is needed, or a limit is reached.
@@ -181,7 +188,7 @@ class TurnLoop:
         results = [item for item in settled if isinstance(item, ToolResult)]
         waiting = tuple(item.id for item in settled if isinstance(item, Approval))
         if results:
-            conversation = await self._save(conversation, results)
+            conversation = await self._save(conversation, results, refused=spent.refused)
         return conversation, waiting
 
     async def _settle_one(
@@ -190,12 +197,15 @@ class TurnLoop:
         if approval is not None:
             return self._redacted(result_for_model(approval)) if approval.state.final else approval
         if spent.calls >= self.limits.calls:
-            return _failure(call, f"Not run: the limit of {self.limits.calls} tool calls for one turn is reached.")
+            limit = f"Not run: the limit of {self.limits.calls} tool calls for one turn is reached."
+            spent.refused[call.call_id] = limit
+            return _failure(call, limit)
         spent.calls += 1
         spent.tools.append(call.tool)
         try:
             return await self._run(conversation, call, watcher)
         except ToolError as error:
+            spent.refused[call.call_id] = str(error)
             untrusted = not isinstance(error, BadArguments)  # those name only what the model itself sent
             return self._redacted(replace(_failure(call, str(error)), untrusted=untrusted))
 
@@ -293,10 +303,14 @@ class TurnLoop:
         await watcher.ending(conversation, last)
         return await self._save(conversation, [last]), outcome
 
-    async def _save(self, conversation: Conversation, messages: Sequence[Message]) -> Conversation:
+    async def _save(
+        self, conversation: Conversation, messages: Sequence[Message], *, refused: Mapping[str, str] | None = None
+    ) -> Conversation:
+        """Append the messages, with their minutes."""
+        entries = self.minutes.of(conversation, messages, self.clock.now(), refused=refused)
         after = Conversation(conversation.place, (*conversation.messages, *messages), conversation.version)
         needs_turn = wants_reply(after) or bool(after.open_calls)
-        return await self.store.conversations.append(conversation, messages, needs_turn=needs_turn)
+        return await self.store.conversations.append(conversation, messages, needs_turn=needs_turn, entries=entries)
 
 
 def wants_reply(conversation: Conversation) -> bool:

@@ -82,6 +82,7 @@ class MemoryInbox:
 @dataclass
 class MemoryConversations:
     outage: Outage
+    log: "MemoryAuditLog"
     stored: dict[str, Conversation] = field(default_factory=dict)
     waking: set[str] = field(default_factory=set)
 
@@ -90,24 +91,30 @@ class MemoryConversations:
         return self.stored.get(place.key, Conversation(place))
 
     async def append(
-        self, conversation: Conversation, messages: Sequence[Message], *, needs_turn: bool
+        self,
+        conversation: Conversation,
+        messages: Sequence[Message],
+        *,
+        needs_turn: bool,
+        entries: Sequence[AuditEntry] = (),
     ) -> Conversation:
         await self.outage.step()
         after = replace(conversation, messages=(*conversation.messages, *messages))
-        return self._advance(after, needs_turn=needs_turn)
+        return self._advance(after, entries, needs_turn=needs_turn)
 
     async def needing_turn(self) -> tuple[Place, ...]:
         await self.outage.step()
         return tuple(self.stored[key].place for key in sorted(self.waking))
 
-    async def reset(self, conversation: Conversation) -> Conversation:
+    async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
         await self.outage.step()
-        return self._advance(replace(conversation, messages=()), needs_turn=False)
+        return self._advance(replace(conversation, messages=()), entries, needs_turn=False)
 
-    def _advance(self, wanted: Conversation, *, needs_turn: bool) -> Conversation:
+    def _advance(self, wanted: Conversation, entries: Sequence[AuditEntry], *, needs_turn: bool) -> Conversation:
         stored = self.stored.get(wanted.id, Conversation(wanted.place))
         if stored.version != wanted.version:
             raise Conflict(f"The conversation {wanted.id} moved on since version {wanted.version} was read.")
+        self.log.extend(entries)
         after = replace(wanted, version=wanted.version + 1)
         self.stored[wanted.id] = replace(after, place=stored.place)
         (self.waking.add if needs_turn else self.waking.discard)(wanted.id)
@@ -131,6 +138,10 @@ class MemoryAuditLog:
     async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
         await self.outage.step()
         return tuple(record for record in self.records if record.entry.approval_id == approval_id)
+
+    async def newest(self, kind: str) -> AuditRecord | None:
+        await self.outage.step()
+        return next((record for record in reversed(self.records) if record.entry.kind == kind), None)
 
     def extend(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
         """Chain all entries, or none when one has no canonical form."""
@@ -295,8 +306,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.outage = Outage()
         self.inbox = MemoryInbox(self.outage)
-        self.conversations = MemoryConversations(self.outage)
         self.audit = MemoryAuditLog(self.outage)
+        self.conversations = MemoryConversations(self.outage, self.audit)
         self.approvals = MemoryApprovals(self.outage, self.audit)
         self.operations = MemoryOperations(self.outage, self.approvals)
         self.outbox = MemoryOutbox(self.outage)

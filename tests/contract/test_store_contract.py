@@ -212,6 +212,20 @@ async def test_reset_forgets_the_history_but_not_the_version(store: Store) -> No
     assert fresh.version == 3
 
 
+async def test_messages_and_their_records_are_written_together_or_not_at_all(store: Store) -> None:
+    new = await store.conversations.load(PLACE)
+    one = await store.conversations.append(new, [said("a")], needs_turn=True, entries=[entry("asked"), entry("more")])
+    with pytest.raises(Conflict):
+        await store.conversations.append(new, [said("b")], needs_turn=True, entries=[entry("lost")])
+    with pytest.raises(StoreError, match="cannot record"):
+        await store.conversations.append(one, [said("c")], needs_turn=True, entries=[entry("bad", x=float("nan"))])
+    assert await store.conversations.load(PLACE) == one
+    with pytest.raises(Conflict):
+        await store.conversations.reset(new, entries=[entry("lost")])
+    await store.conversations.reset(one, entries=[entry("reset")])
+    assert [record.entry.kind for record in await whole_chain(store)] == ["asked", "more", "reset"]
+
+
 # --- approvals -------------------------------------------------------------------------------------------------------
 
 
@@ -450,6 +464,15 @@ async def test_records_are_chained_from_the_first_one(store: Store) -> None:
     assert await store.audit.read(after=3) == ()
     assert await store.audit.about("7KQ2M4") == tuple(records[1:])
     assert audit.verify(records, KEY, expected_head=(3, records[2].hash)).ok
+
+
+async def test_the_newest_record_of_a_kind_is_found(store: Store) -> None:
+    assert await store.audit.newest("opsbot.started") is None
+    for kind in ("opsbot.started", "opsbotxstarted", "opsbot.started", "not.opsbot.started", "other"):
+        await store.audit.append(entry(kind, text='"kind":"opsbot.started"}'))
+    found = await store.audit.newest("opsbot.started")
+    assert found is not None
+    assert found.seq == 3
 
 
 async def test_simultaneous_appends_never_fork_the_chain(store: Store) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from opsbot import dialogue, service
+from opsbot import dialogue, looking
 from opsbot.domain import (
     ApprovalState,
     AssistantMessage,
@@ -105,7 +105,7 @@ async def test_a_target_that_cannot_be_examined_is_not_proposed(house):
 
 
 async def test_a_slow_host_is_announced_and_the_others_answer(house, monkeypatch):
-    monkeypatch.setattr(service, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(looking, "_PATIENCE_S", 0.01)
     house.world.machines.fault("web-2", "hang")
     reading = asyncio.create_task(house.types(ALICE, "status web-1 web-2"))
     while not house.world.chat.whispers:

@@ -55,12 +55,18 @@ async def test_look_propose_approve_restart_verify(house):
     assert result["state"] == "done"
     records = await house.world.store.audit.read()
     assert audit_kinds(house, records) == [
+        "conversation.asked",
+        "conversation.replied",
+        "call.finished",
+        "conversation.replied",
         "approval.requested",
         "approval.approved",
         "execution.started",
         "execution.intent",
         "execution.host",
         "execution.finished",
+        "call.finished",
+        "conversation.replied",
     ]
 
 

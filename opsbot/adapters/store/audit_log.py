@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from opsbot.adapters.store import schema
-from opsbot.adapters.store.chain import SELECT, AuditChain, AuditRow, line_of, record_of
+from opsbot.adapters.store.chain import LAST, SELECT, AuditChain, AuditRow, line_of, record_of
 from opsbot.adapters.store.database import Database
 from opsbot.audit import Line
 from opsbot.domain import AuditEntry, AuditRecord
@@ -31,6 +31,13 @@ class SqlAuditLog:
         query = SELECT.where(schema.audit.c.approval_id == approval_id)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return tuple(record_of(row) for row in rows)
+
+    async def newest(self, kind: str) -> AuditRecord | None:
+        """Return the newest record of this kind, read from the end on."""
+        # The kind is the last thing in an entry's canonical JSON.
+        query = LAST.where(schema.audit.c.entry.endswith(f'"kind":"{kind}"}}', autoescape=True))
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else record_of(row)
 
 
 def read_page(connection: Connection, after: int | None, limit: int) -> tuple[AuditRecord, ...]:

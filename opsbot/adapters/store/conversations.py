@@ -6,9 +6,10 @@ from dataclasses import replace
 from sqlalchemy import Connection, insert, select, update
 
 from opsbot.adapters.store import schema
+from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.codec import MESSAGES, PLACES
 from opsbot.adapters.store.database import Database
-from opsbot.domain import Conversation, Message, Place
+from opsbot.domain import AuditEntry, Conversation, Message, Place
 from opsbot.errors import Conflict
 
 _rows = schema.conversations.c
@@ -19,15 +20,21 @@ NEEDING_TURN = select(_rows.place).where(_rows.needs_turn).order_by(_rows.id)
 class SqlConversations:
     """Implements `ports.Conversations`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, chain: AuditChain) -> None:
         self._database = database
+        self._chain = chain
 
     async def load(self, place: Place) -> Conversation:
         """Return the history since the last reset; an unknown conversation is empty with version 0."""
         return await self._database.read(lambda connection: _load(connection, place))
 
     async def append(
-        self, conversation: Conversation, messages: Sequence[Message], *, needs_turn: bool
+        self,
+        conversation: Conversation,
+        messages: Sequence[Message],
+        *,
+        needs_turn: bool,
+        entries: Sequence[AuditEntry] = (),
     ) -> Conversation:
         """Append and return the new state; the version grows by one even without messages. Raises Conflict."""
         after = replace(conversation, messages=(*conversation.messages, *messages), version=conversation.version + 1)
@@ -45,6 +52,7 @@ class SqlConversations:
             ]
             if rows:
                 connection.execute(insert(schema.messages), rows)
+            self._chain.append(connection, entries)
 
         await self._database.write(work)
         return after
@@ -54,11 +62,15 @@ class SqlConversations:
         rows = await self._database.read(lambda connection: connection.execute(NEEDING_TURN).scalars().all())
         return tuple(PLACES.decode(text) for text in rows)
 
-    async def reset(self, conversation: Conversation) -> Conversation:
+    async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
         """Forget the history; the rows stay. Raises Conflict."""
         after = Conversation(conversation.place, version=conversation.version + 1)
-        changes = {"needs_turn": False, "reset_version": after.version}
-        await self._database.write(lambda connection: _advance(connection, conversation, changes))
+
+        def work(connection: Connection) -> None:
+            _advance(connection, conversation, {"needs_turn": False, "reset_version": after.version})
+            self._chain.append(connection, entries)
+
+        await self._database.write(work)
         return after
 
 

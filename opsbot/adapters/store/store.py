@@ -42,7 +42,7 @@ class SqlStore:
         self._reader = reader
         self._released = released
         self.inbox = SqlInbox(database)
-        self.conversations = SqlConversations(database)
+        self.conversations = SqlConversations(database, chain)
         self.approvals = SqlApprovals(database, rows, chain)
         self.operations = SqlOperations(database, rows, chain, OperationSeals(audit_key))
         self.outbox = SqlOutbox(database)
