@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help demo test check test-fleet test-e2e test-kill safety lock clean
+.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage safety lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -16,7 +16,7 @@ demo: .venv/runtime ## try opsbot in a browser page; no account, nothing leaves 
 	.venv/bin/opsbot demo --port $(PORT) --data $(DATA)
 
 test: .venv/dev ## all tests that need nothing but Python (under 10 minutes)
-	.venv/bin/pytest -m "not fleet and not browser and not kill"
+	.venv/bin/pytest -m "not fleet and not browser and not kill and not sabotage"
 
 check: .venv/dev ## format, lint, types, import rules, documentation
 	.venv/bin/ruff format --check .
@@ -33,6 +33,9 @@ test-e2e: .venv/dev ## the page, in headless Chromium
 
 test-kill: .venv/dev ## kill the bot at the worst moments
 	.venv/bin/pytest -m kill
+
+test-sabotage: .venv/dev ## take out every defence in turn; each time a test has to fail
+	.venv/bin/pytest -m sabotage -n 2
 
 safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
 	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json .venv/bin/pytest tests/safety

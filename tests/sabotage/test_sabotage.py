@@ -1,0 +1,31 @@
+"""Every defence that is taken out makes a test fail; a patch that fits no more is a failure as well."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
+from tests.sabotage.patches import PATCHES
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_copy(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.mark.parametrize("sabotage", PATCHES, ids=lambda each: each.name)
+def test_the_patch_fits(sabotage: Sabotage, copy: Path) -> None:
+    apply(sabotage, copy)
+    undo(sabotage, copy)
+
+
+def test_names_are_unique() -> None:
+    assert len({each.name for each in PATCHES}) == len(PATCHES)
+
+
+@pytest.mark.sabotage
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("sabotage", PATCHES, ids=lambda each: each.name)
+def test_somebody_notices(sabotage: Sabotage, copy: Path) -> None:
+    ending = tried(sabotage, copy)
+    assert ending.caught, f"nothing noticed {sabotage.name!r}:\n{ending.said}"
