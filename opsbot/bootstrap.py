@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ import structlog
 from opsbot import __version__, logs
 from opsbot.actions import Catalogue
 from opsbot.adapters.clock import SystemClock
+from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
@@ -92,8 +92,8 @@ class _Base:
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
-        for name in config.secret_variables():
-            os.environ.pop(name, None)  # tools, their commands and libraries must not find them there
+        # Tools, their commands and libraries must not find them there.
+        forget(config.secret_variables())
         redactor = Redactor(secrets.values())
         logs.configure(config.log.format, config.log.level, redactor)
         catalogue = Catalogue(tools_of(config), config.inventory())

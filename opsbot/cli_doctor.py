@@ -18,6 +18,7 @@ from opsbot.adapters.doctor_edges import Edge, Trials
 from opsbot.adapters.doctor_hosts import HostDoctor
 from opsbot.adapters.doctor_store import StoreDoctor
 from opsbot.adapters.doctor_terminal import console_for_findings, show
+from opsbot.adapters.environment import forget
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.openai_endpoint import ModelSettings
@@ -137,8 +138,8 @@ def _planned(options: argparse.Namespace) -> _Plan:
     known = [
         subject.ok(Check.FILE, f"hosts: {len(config.inventory().hosts)}, groups: {len(config.inventory().groups)}")
     ]
-    known += _tools(subject, config)
     secrets, missing = _secrets(subject, config, areas)
+    known += _tools(subject, config)  # after the secrets are fetched: tools find none in the environment
     known += [*missing, *(_untried(areas) if missing else _absent(config, areas))]
     edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
     shell = ParamikoShell(find=config.inventory().hosts.get)
@@ -174,8 +175,7 @@ def _secrets(subject: Subject, config: Config, areas: Sequence[str]) -> tuple[Se
         secrets = config.secrets(slack="slack" in areas)
     except ConfigError as error:
         return Secrets(), _faults(subject, Check.SECRETS, error)
-    for name in config.secret_variables():
-        os.environ.pop(name, None)  # commands on this machine must not find them there
+    forget(config.secret_variables())  # commands on this machine must not find them there
     return secrets, ()
 
 

@@ -82,11 +82,12 @@ def check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         # Shipped tools are checked all the same; the operator's folders cannot be known.
         raise ConfigError(*error.faults, *_faults_of_tools(())) from error
-    faults = list(_faults_of_tools((config,)))
+    faults: list[str] = []
     try:
         config.secrets()
     except ConfigError as error:
-        faults = [*error.faults, *faults]
+        faults.extend(error.faults)
+    faults.extend(_faults_of_tools((config,)))
     if faults:
         raise ConfigError(*faults)
     inventory = config.inventory()

@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_terminal(commands)
     _add_listings(commands)
+    _add_pin(commands)
     _add_trust(commands)
     _add_import(commands)
     _add_check(commands)
@@ -58,12 +59,12 @@ class _Main(_Parser):
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Join the two words; `opsbot hosts -- trust` lists a host of that name."""
         words = [*(sys.argv[1:] if args is None else args)]
-        if words[:1] == ["hosts"] and " ".join(words[:2]) in _TWO_WORDS:
+        if " ".join(words[:2]) in _TWO_WORDS:
             words[:2] = [" ".join(words[:2])]
         return super().parse_known_args(words, namespace)
 
 
-_TWO_WORDS = ("hosts trust", "hosts import")
+_TWO_WORDS = ("hosts trust", "hosts import", "tools pin")
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
@@ -114,6 +115,13 @@ def _add_listings(commands: _Commands) -> None:
     hosts.add_argument("names", nargs="*", metavar="NAME", help="hosts or groups to list (default: all)")
     for parser in (tools, hosts):
         parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def _add_pin(commands: _Commands) -> None:
+    does = "pin the tool files as they are now: their names and checksums, for `tools.pinned`"
+    examples = "  opsbot tools pin\n  opsbot tools pin --check\n"
+    pin = _command(commands, "tools pin", does, "cli_tools:pin", examples)
+    pin.add_argument("--check", action="store_true", help="write nothing; exit code 1 if anything would change")
 
 
 def _add_trust(commands: _Commands) -> None:

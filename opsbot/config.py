@@ -136,6 +136,10 @@ class Config:
         """Return the operator's own tool folders."""
         return tuple(self.folder / Path(text).expanduser() for text in self.settings.tools.folders)
 
+    def pins_file(self) -> Path:
+        """Return the file in which tool files are pinned."""
+        return self.folder / Path(self.settings.tools.pins).expanduser()
+
     def secrets(self, environ: Mapping[str, str] = os.environ, *, slack: bool = True) -> Secrets:
         """Fetch every secret that is needed; `slack=False` leaves Slack's out (terminal).
 

@@ -90,9 +90,11 @@ class Log(Section):
 
 
 class Tools(Section):
-    """More tool folders than the shipped one, and higher risks for tools by name."""
+    """More tool folders than the shipped one, higher risks for tools by name, and whether tool files are pinned."""
 
     folders: tuple[Text, ...] = ()
+    pinned: bool = False
+    pins: Text = "tools.pins"
     risk: dict[Name, Literal["read", "change", "danger"]] = Field(default_factory=dict)
 
 

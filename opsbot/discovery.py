@@ -3,31 +3,32 @@
 import difflib
 import importlib
 import importlib.util
-import os
 import re
-import stat
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from opsbot.domain import Json, Risk
 from opsbot.errors import BadArguments, ToolDefinitionError
+from opsbot.pins import Pins
 from opsbot.ports import ToolSpec
 from opsbot.schema import spec_of
+from opsbot.tool_files import SHIPPED_TOOLS, ToolFile, tool_files
 from opsbot.tooling import Tool
+from opsbot.tripwire import Tripwire
 
-# The tools that ship with opsbot: a package of its own, found by name and never imported by a statement.
-SHIPPED_TOOLS = "opsbot_tools"
+__all__ = ["DESCRIBE_TOOLS", "SHIPPED_TOOLS", "Registry", "load_tools"]
+
 # A call of this name is answered by the turn loop itself; no tool file may take it.
 DESCRIBE_TOOLS = "describe_tools"
 # What model APIs accept as a function name: https://platform.openai.com/docs/api-reference/responses (2026-11).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _RISKS = tuple(Risk)
+_MEDDLER = "a tool file defines tools and leaves opsbot alone. Take it away, and find out what else it did."
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +107,24 @@ def _describe_spec(deferred: Iterable[ToolSpec]) -> ToolSpec:
     return ToolSpec(DESCRIBE_TOOLS, f"Make more tools callable: {names}.", schema)
 
 
-def load_tools(folders: Sequence[Path | str], *, risks: Mapping[str, Risk] | None = None) -> Registry:
+def load_tools(
+    folders: Sequence[Path | str], *, risks: Mapping[str, Risk] | None = None, pins: Pins | None = None
+) -> Registry:
     """Load every tool file of these folders (a `Path`) and packages (a module name); names with `_` first are skipped.
 
-    `risks` raises the risk of tools by name. A folder and its files must belong to root or to the bot's user
-    and be writable by nobody else, because their code runs inside the bot.
+    `risks` raises the risk of tools by name. Folders and files must be safe from other users (`tool_files`), because
+    their code runs inside the bot. With `pins`, nothing runs unless every file is the pinned one.
 
     Raises:
         ToolDefinitionError: every fault with file, line and remedy; nothing was loaded.
     """
     faults: list[str] = []
-    tools: list[Tool] = []
-    for folder in folders:
-        for path, module_name in _files(folder, faults):
-            tools.extend(_load(path, module_name, faults))
+    files = [file for folder in folders for file in tool_files(folder, faults)]
+    if pins is not None:
+        faults.extend(pins.faults(files))
+        if faults:
+            raise ToolDefinitionError(*faults)
+    tools = _loaded(files, faults, pinned=pins is not None)
     try:
         registry = Registry(_raised(tools, risks or {}, faults))
     except ToolDefinitionError as error:
@@ -129,56 +134,27 @@ def load_tools(folders: Sequence[Path | str], *, risks: Mapping[str, Risk] | Non
     return registry
 
 
-# --- finding ---------------------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path | str, faults: list[str]) -> Iterable[tuple[Path, str]]:
-    """Yield tool files with the module name each is to have, after their owners and permissions are checked."""
-    if isinstance(folder, str):
-        return _package_files(folder, faults)
-    try:
-        real = folder.resolve(strict=True)
-        paths = sorted(path for path in real.iterdir() if path.match("[!._]*.py"))
-    except OSError as error:
-        faults.append(
-            f"{folder}: the tool folder cannot be read ({error.strerror}); create it or correct tools.folders."
-        )
-        return ()
-    unsafe = [text for path in (*reversed(real.parents), real, *paths) if (text := _unsafe(path, path in real.parents))]
-    faults.extend(unsafe)
-    digest = sha256(str(real).encode()).hexdigest()[:8]
-    return () if unsafe else [(path, f"opsbot_tool_folder_{digest}_{path.stem}") for path in paths]
-
-
-def _package_files(package: str, faults: list[str]) -> Iterable[tuple[Path, str]]:
-    """Yield the files of an installed package; unchecked, as whoever may write there may write opsbot itself."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        faults.append(f"{package}: the package of shipped tools is not installed; install opsbot again.")
-        return ()
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    return [(path, f"{package}.{path.stem}") for path in sorted(folder.glob("[!._]*.py"))]
-
-
-def _unsafe(path: Path, above: bool) -> str:
-    """Say why somebody else could change the code at `path`, or "". A sticky directory `above` protects its entries."""
-    try:
-        facts = path.stat()
-    except OSError as error:
-        return f"{path}: cannot be read ({error.strerror}); correct its permissions."
-    if facts.st_uid not in (0, os.geteuid()):
-        return f"{path}: belongs to user {facts.st_uid}; tool code must belong to root or to the bot's user (chown it)."
-    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (above and facts.st_mode & stat.S_ISVTX):
-        return f"{path}: others may write it, and its code would run in the bot; run `chmod go-w {path}`."
-    return ""
-
-
 # --- loading ---------------------------------------------------------------------------------------------------------
 
 
-def _load(path: Path, module_name: str, faults: list[str]) -> Iterable[Tool]:
+def _loaded(files: Iterable[ToolFile], faults: list[str], *, pinned: bool) -> list[Tool]:
+    tools: list[Tool] = []
+    for shipped, group in groupby((file for file in files if file.loads), key=lambda file: file.shipped):
+        wire = None if shipped else Tripwire()
+        for file in group:
+            tools.extend(_load(file, faults, pinned))
+            changed = wire.changes() if wire else ()
+            faults.extend(f"{file.path}:1: replaced {name} while it was loaded; {_MEDDLER}" for name in changed)
+            if changed:
+                return tools  # what has been changed cannot judge what comes next
+    return tools
+
+
+def _load(file: ToolFile, faults: list[str], pinned: bool) -> Iterable[Tool]:
+    path = file.path
     try:
-        module = _executed(path, module_name)
+        # Of a package that is not pinned the compiled form will do, which Python keeps.
+        module = importlib.import_module(file.module) if file.shipped and not pinned else _executed(file)
     except ToolDefinitionError as error:
         faults.extend(error.faults)
         return ()
@@ -194,24 +170,24 @@ def _load(path: Path, module_name: str, faults: list[str]) -> Iterable[Tool]:
     tools = [tool for tool in found.values() if Path(tool.source_file) == path]
     if not tools:
         faults.append(f"{path}:1: holds no tool; decorate a function with @tool(...) or take the file away.")
-    return tools
+    return tools if file.shipped and not pinned else [replace(tool, sha256=file.sha256) for tool in tools]
 
 
-def _executed(path: Path, module_name: str) -> ModuleType:
-    if module_name.startswith("opsbot_tool_folder_"):
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise ToolDefinitionError(f"{path}:1: is not a Python file; take it away.")
-        module = importlib.util.module_from_spec(spec)
-        # Dataclasses of the file look their own module up by name.
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        return module
-    return importlib.import_module(module_name)
+def _executed(file: ToolFile) -> ModuleType:
+    """Run the very bytes that were read: neither a file changed since then nor a stale compiled one."""
+    spec = importlib.util.spec_from_file_location(file.module, file.path)
+    if spec is None:
+        raise ToolDefinitionError(f"{file.path}:1: is not a Python file; take it away.")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses of the file look their own module up by name.
+    sys.modules[file.module] = module
+    try:
+        code = compile(file.source, str(file.path), "exec", dont_inherit=True)
+        exec(code, vars(module))  # noqa: S102 - a tool file is code; this is how an import runs one
+    except BaseException:
+        del sys.modules[file.module]
+        raise
+    return module
 
 
 def _frames(error: BaseException) -> traceback.StackSummary:

@@ -23,7 +23,7 @@ hosts:
   web-1: {{address: 192.0.2.11, host_key: {HOST_KEY}, groups: [web], units: [nginx]}}
   laptop: {{connection: local}}
 """
-COMMANDS = ("run", "demo", "ask", "chat", "tools", "hosts", "check", "audit", "manifest")
+COMMANDS = ("run", "demo", "ask", "chat", "tools", "tools pin", "hosts", "check", "audit", "manifest")
 
 
 @pytest.fixture
