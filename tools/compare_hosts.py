@@ -53,7 +53,8 @@ fi
 if [ -d /run/systemd/system ]; then
   bounded systemctl --no-pager --no-legend --plain --full list-units --type=service --all | head -n 500 |
     awk '$2 == "loaded" && ($3 == "failed" || $4 == "running") { print "running\t" $1 "\t" $3 " (" $4 ")" }'
-  bounded systemctl --no-pager --no-legend --plain --full list-unit-files --type=service --state=enabled |
+  # By pattern: systemd tells the state of those alone, and works out no other units'.
+  bounded systemctl --no-pager --no-legend --plain --full list-unit-files --state=enabled '*.service' |
     awk '{ print "enabled\t" $1 }' | head -n 150
 fi
 while [ "$units" -gt 0 ]; do

@@ -31,7 +31,8 @@ if [ -d /run/systemd/system ]; then
   bounded systemctl --no-pager show --property=Unit --value '*.timer' | grep -v '^$' | sort -u | head -n 150 |
     xargs -r -d '\n' timeout 5 systemctl --no-pager show --property=Id,Result,ActiveState,ExecMainStatus --
   mark unit-files
-  bounded systemctl --no-pager --no-legend --plain list-unit-files --type=timer --state=enabled
+  # By pattern: systemd tells the state of those alone. By type it works out all units' (2.5 s of its CPU, measured).
+  bounded systemctl --no-pager --no-legend --plain list-unit-files --state=enabled '*.timer'
 fi
 mark cron-runs; cat /proc/[0-9]*/comm 2>/dev/null | grep -cxE 'cron|crond|fcron'
 for file in /etc/crontab /etc/cron.d/*; do [ -f "$file" ] && table system-crontab "$file"; done
