@@ -91,8 +91,8 @@ class CommandTimedOut(ToolError):
     """The total deadline passed before the command ended."""
 
 
-class Step(StrEnum):
-    """A step of connecting to a host."""
+class Stage(StrEnum):
+    """How far a connection came."""
 
     ADDRESS = "address"
     CONNECT = "connect"
@@ -105,9 +105,9 @@ class Step(StrEnum):
 
 
 class HostUnreachable(ToolError):
-    """No usable connection to the host; the command was never sent. `failed_at`: the step, where one was tried."""
+    """No usable connection to the host; the command was never sent. `failed_at`: the stage, where one was tried."""
 
-    def __init__(self, text: str, *, failed_at: Step | None = None) -> None:
+    def __init__(self, text: str, *, failed_at: Stage | None = None) -> None:
         super().__init__(text)
         self.failed_at = failed_at
 

@@ -120,6 +120,10 @@ class _Interface(paramiko.ServerInterface):
         accepted = key == self._server.client_key
         return paramiko.AUTH_SUCCESSFUL if accepted else paramiko.AUTH_FAILED
 
+    def check_global_request(self, kind: str, msg: paramiko.Message) -> bool:
+        self._server.global_requests.append(kind)
+        return False
+
     def check_channel_request(self, kind: str, chanid: int) -> int:
         self._server.block("channel")
         if self._server.refuse_channels():
@@ -181,6 +185,7 @@ class SshServer:
     commands: list[bytes] = field(default_factory=list)
     connections: int = 0
     most_busy: int = 0
+    global_requests: list[str] = field(default_factory=list)
     forwards: bool = True
     tunnelled: list[tuple[str, int]] = field(default_factory=list)
     tunnels: int = 0

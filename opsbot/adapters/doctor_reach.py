@@ -1,4 +1,4 @@
-"""`opsbot doctor` on the way to a host: which step failed, and what mends it."""
+"""`opsbot doctor` on the way to a host: at which stage it failed, and what mends it."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from opsbot.adapters.ssh_keys import KeyRing
 from opsbot.adapters.ssh_link import pins_of
 from opsbot.diagnosis import Check, Finding, Subject
 from opsbot.domain import CommandResult, Connection, Host
-from opsbot.errors import HostUnreachable, Step, ToolError
+from opsbot.errors import HostUnreachable, Stage, ToolError
 from opsbot.readable import plain_line
 from opsbot.trust import fingerprint_of
 
@@ -49,7 +49,7 @@ def reached(subject: Subject, host: Host, said: CommandResult) -> Iterator[Findi
 
 
 def unreached(subject: Subject, host: Host, error: ToolError, *, took_s: float) -> Finding:
-    """Say which step failed."""
+    """Say at which stage it failed."""
     said = plain_line(str(error), limit=600).removesuffix(_UNSAID)
     if isinstance(error, _Unusable):
         return subject.fail(error.check, said, error.remedy)
@@ -58,26 +58,26 @@ def unreached(subject: Subject, host: Host, error: ToolError, *, took_s: float) 
         return subject.fail(Check.JUMP_HOST, said, remedy, took_s=took_s)
     if not isinstance(error, HostUnreachable):
         return subject.fail(Check.ANSWER, said, hung_remedy(host), took_s=took_s)
-    check, remedy = _of_step(host, error.failed_at)
+    check, remedy = _of_stage(host, error.failed_at)
     return subject.fail(check, said, remedy, took_s=took_s)
 
 
-def _of_step(host: Host, step: Step | None) -> tuple[Check, str]:
-    match step:
-        case Step.ADDRESS:
+def _of_stage(host: Host, stage: Stage | None) -> tuple[Check, str]:
+    match stage:
+        case Stage.ADDRESS:
             remedy = f"Correct `address` of {host.name}, or the name service here: `getent hosts {host.address}`."
             return Check.CONNECTION, remedy
-        case Step.GREETING | Step.HANDSHAKE:
+        case Stage.GREETING | Stage.HANDSHAKE:
             return Check.CONNECTION, _no_ssh_remedy(host)
-        case Step.HOST_KEY:
+        case Stage.HOST_KEY:
             return Check.HOST_KEY, _key_remedy(host)
-        case Step.KEY_ACCEPTED:
+        case Stage.KEY_ACCEPTED:
             return Check.LOG_IN, _login_remedy(host)
-        case Step.LOG_IN:
+        case Stage.LOG_IN:
             return Check.LOG_IN, hung_remedy(host)
-        case Step.SESSION:
+        case Stage.SESSION:
             return Check.ANSWER, hung_remedy(host)
-        case Step.CONNECT | None:
+        case Stage.CONNECT | None:
             return Check.CONNECTION, _connect_remedy(host)
 
 

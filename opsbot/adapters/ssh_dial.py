@@ -8,7 +8,7 @@ from collections.abc import Callable
 from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_link import Link, cause_of, place_of, shown_key
 from opsbot.domain import Host
-from opsbot.errors import HostUnreachable, Step
+from opsbot.errors import HostUnreachable, Stage
 
 # The kernel gives a connection up when sent bytes stay unacknowledged so long: a dead host is noticed, not waited for.
 _USER_TIMEOUT_MS = 20_000
@@ -34,7 +34,7 @@ def dial(host: Host, deadline: Deadline) -> Link:
         except OSError as error:
             sock.close()
             problem = f"cannot be connected to: {error.strerror or cause_of(error)}"
-    raise HostUnreachable(f"{place_of(host)} {problem}. Nothing was run.", failed_at=Step.CONNECT)
+    raise HostUnreachable(f"{place_of(host)} {problem}. Nothing was run.", failed_at=Stage.CONNECT)
 
 
 def scan_host_key(address: str, port: int, timeout_s: float) -> str:
@@ -65,7 +65,7 @@ _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, i
 def _resolve(host: Host, deadline: Deadline) -> list[_Address]:
     """Look the address up within the deadline; numbers are taken as they are, without any query."""
     if not host.address:
-        raise HostUnreachable(f"{host.name} has no address in the inventory.", failed_at=Step.ADDRESS)
+        raise HostUnreachable(f"{host.name} has no address in the inventory.", failed_at=Stage.ADDRESS)
     with contextlib.suppress(socket.gaierror, UnicodeError):
         return _lookup(host, socket.AI_NUMERICHOST)
     return _in_time(lambda: _lookup(host, 0), host, deadline)
@@ -91,5 +91,5 @@ def _in_time(lookup: Callable[[], list[_Address]], host: Host, deadline: Deadlin
     thread.start()
     thread.join(deadline.left_s)
     if not found:
-        raise HostUnreachable(f"{place_of(host)} {problem[0]}. Nothing was run.", failed_at=Step.ADDRESS)
+        raise HostUnreachable(f"{place_of(host)} {problem[0]}. Nothing was run.", failed_at=Stage.ADDRESS)
     return found

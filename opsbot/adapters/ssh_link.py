@@ -16,7 +16,7 @@ from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_jump import Tunnel
 from opsbot.adapters.ssh_keys import SIGNATURES, PinnedKey, fingerprint, parse_pins, signatures_of
 from opsbot.domain import Host
-from opsbot.errors import HostUnreachable, Step
+from opsbot.errors import HostUnreachable, Stage
 
 # What we offer, best first; all else that paramiko 5.1 offers (CBC, 3des, MD5, SHA-1, truncated MACs, finite-field
 # groups) is left out. AES-GCM first: paramiko compares MACs byte by byte, 6 to 30% of the CPU (measured, 2026-11).
@@ -168,8 +168,8 @@ class Link:
         return self._transport.get_remote_server_key().asbytes()
 
     @property
-    def _greeted(self) -> Step:
-        return Step.HANDSHAKE if self._transport.remote_version else Step.GREETING
+    def _greeted(self) -> Stage:
+        return Stage.HANDSHAKE if self._transport.remote_version else Stage.GREETING
 
     def authenticate(self, key: paramiko.PKey, deadline: Deadline) -> None:
         """Log in with this key.
@@ -181,9 +181,9 @@ class Link:
         try:
             self._transport.auth_publickey(self.host.user, key, answered)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._fault(f"broke off the log-in: {cause_of(error)}", Step.LOG_IN) from error
+            raise self._fault(f"broke off the log-in: {cause_of(error)}", Stage.LOG_IN) from error
         if not self._wait(answered, deadline):
-            raise self._fault("did not finish the log-in", Step.LOG_IN, deadline)
+            raise self._fault("did not finish the log-in", Stage.LOG_IN, deadline)
         if not self._transport.is_authenticated():
             raise self._refused_login()
         self._transport.set_keepalive(_KEEPALIVE_S)
@@ -192,11 +192,11 @@ class Link:
         error = self._transport.get_exception()
         # The library keeps no error for a plain "no" to a key.
         if error is not None and not isinstance(error, paramiko.AuthenticationException):
-            return self._fault(f"broke off the log-in: {cause_of(error)}", Step.LOG_IN)
+            return self._fault(f"broke off the log-in: {cause_of(error)}", Stage.LOG_IN)
         return self._fault(
             f"refused the log-in of {self.host.user!r} with the key {self.host.key_file}; "
             "its public half may be missing in that user's authorized_keys",
-            Step.KEY_ACCEPTED,
+            Stage.KEY_ACCEPTED,
         )
 
     def open_channel(self, deadline: Deadline, window_bytes: int = _WINDOW_BYTES) -> paramiko.Channel:
@@ -255,7 +255,7 @@ class Link:
                 return False
         return True
 
-    def _fault(self, what: str, failed_at: Step, deadline: Deadline | None = None) -> HostUnreachable:
+    def _fault(self, what: str, failed_at: Stage, deadline: Deadline | None = None) -> HostUnreachable:
         error = self._transport.get_exception()
         within = f" within {deadline.timeout_s:.1f} s" if deadline else ""
         why = f": {cause_of(error)}" if error else ""
@@ -270,7 +270,7 @@ def check_host_key(link: Link, pins: Sequence[PinnedKey], deadline: Deadline) ->
     """
     blob = link.negotiate(signatures_of(pins), deadline)
     if blob not in {pin.blob for pin in pins}:
-        raise HostUnreachable(_mismatch(link.host, pins, blob), failed_at=Step.HOST_KEY)
+        raise HostUnreachable(_mismatch(link.host, pins, blob), failed_at=Stage.HOST_KEY)
 
 
 def pins_of(host: Host) -> tuple[PinnedKey, ...]:

@@ -15,7 +15,7 @@ from opsbot.adapters.ssh_keys import KeyRing, parse_pins
 from opsbot.adapters.ssh_link import Link, cause_of, check_host_key, pins_of, place_of, shown_key
 from opsbot.adapters.ssh_slots import PoolLimits, Slot, Slots
 from opsbot.domain import Host
-from opsbot.errors import HostBusy, HostUnreachable, Step
+from opsbot.errors import HostBusy, HostUnreachable, Stage
 
 # A pooled link must answer within this share of the time left, so that a fresh one still has a chance.
 _POOLED_SHARE = 0.5
@@ -290,7 +290,7 @@ class LinkPool:
         except _NoTunnel as error:
             raise HostUnreachable(
                 f"{place_of(host)} cannot be connected to: {jump.name} reports: {error}. Nothing was run.",
-                failed_at=Step.CONNECT,
+                failed_at=Stage.CONNECT,
             ) from error
         except HostUnreachable as error:
             raise HostUnreachable(f"{host.name} is reached through {jump.name}, but: {error}") from error
@@ -389,7 +389,7 @@ def _share(deadline: Deadline) -> Deadline:
 
 def _no_session(host: Host, error: BaseException) -> HostUnreachable:
     said = f"{place_of(host)} accepted the log-in but opened no session: {cause_of(error)}. Nothing was run."
-    return HostUnreachable(said, failed_at=Step.SESSION)
+    return HostUnreachable(said, failed_at=Stage.SESSION)
 
 
 def _busy(host: Host, link: Link | None, deadline: Deadline) -> str:

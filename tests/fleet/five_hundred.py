@@ -1,6 +1,6 @@
 """A bot in a process of its own that works for hundreds of endpoints, and tells what it costs: words in, JSON out.
 
-`python -m tests.fleet.five_hundred JOB`: each line on stdin is `cost`, `few`, `all` or `close`; each answer is one line.
+`python -m tests.fleet.five_hundred JOB`: a line on stdin is `cost`, `few`, `all` or `close`; the answer is JSON.
 """
 
 import asyncio

@@ -100,11 +100,9 @@ def test_equal_hosts_differ_in_what_was_changed_on_one(ctx, hosts, as_root):
     assert "/etc/systemd/system/nginx.service.d/t.conf changed" in told
 
 
-def test_a_host_that_is_down_costs_only_its_own_answer_in_time(ctx, hosts, fault):
-    fault("h3", "down")
-    began = time.monotonic()
+def test_a_host_that_cannot_be_reached_is_left_out_of_the_comparison(ctx, hosts, fault):
+    fault("h3", "refuse")
     results, errors = everywhere(ctx, compare_hosts, hosts)
-    assert time.monotonic() - began < compare_hosts.timeout_s + 1
     assert set(results) == {"h1", "h2"}
     assert isinstance(errors["h3"], HostUnreachable)
     assert compare_hosts.combine(results)["compared"] == ["h1", "h2"]

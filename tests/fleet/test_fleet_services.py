@@ -123,7 +123,7 @@ def test_a_flapping_unit_is_not_taken_for_restarted(ctx, h1):
 
 
 def test_units_slow_to_stop_or_start_and_deaf_to_sigterm_are_waited_for(ctx, fleet_hosts):
-    """Side by side on three hosts: 20 s to stop; 15 s until ready; killed after 5 s."""
+    """Side by side on three hosts: 10 s to stop; 8 s until ready; killed after 5 s."""
     jobs = (("h1", "slowstop.service"), ("h2", "slowstart.service"), ("h3", "stubborn.service"))
     with ThreadPoolExecutor(len(jobs)) as pool:
         outcomes = list(pool.map(lambda job: carried_out(ctx, fleet_hosts[job[0]], Unit(job[1])), jobs))

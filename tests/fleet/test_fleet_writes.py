@@ -107,7 +107,7 @@ def test_a_start_that_fails_has_its_journal_and_can_be_cleared(ctx, h1, as_root)
 
 @pytest.mark.usefixtures("as_before")
 def test_services_slow_to_stop_deaf_to_it_or_slow_to_start_are_waited_for(ctx, fleet_hosts):
-    """Side by side on three hosts: 20 s to stop; killed after 5 s, which is no good end; 15 s until ready."""
+    """Side by side on three hosts: 10 s to stop; killed after 5 s, which is no good end; 8 s until ready."""
     jobs = ((stop, "h1", "slowstop"), (stop, "h2", "stubborn"), (start, "h3", "slowstart"))
     with ThreadPoolExecutor(len(jobs)) as pool:
         outcomes = list(

@@ -12,6 +12,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from opsbot.adapters import ssh_link
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_pool import LinkPool
@@ -157,6 +158,28 @@ def test_an_unused_connection_is_closed(keys: Keys) -> None:
         shell.run(server.host(), ["true"], timeout_s=TIMEOUT_S)
         assert server.connections == 2
     shell.close()
+
+
+def test_an_idle_connection_is_kept_alive_by_asking_the_host(
+    shell: ParamikoShell, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Firewalls forget silent connections; and a host that is gone is noticed, because it does not acknowledge."""
+    monkeypatch.setattr(ssh_link, "_KEEPALIVE_S", 0.2)
+    monkeypatch.setattr(ssh_link._Transport, "_active_check_timeout", 0.1)
+    with SshServer(keys) as server:
+        shell.run(server.host(), ["true"], timeout_s=TIMEOUT_S)
+        assert wait_until(lambda: server.global_requests.count("keepalive@lag.net") >= 2)
+
+
+def test_the_system_gives_up_a_connection_whose_bytes_nobody_acknowledges(shell: ParamikoShell, keys: Keys) -> None:
+    with SshServer(keys) as server:
+        shell.run(server.host(), ["true"], timeout_s=TIMEOUT_S)
+        (link,) = shell._pool._slots.links()
+        options = {
+            "alive": link._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            "patience_ms": link._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        }
+    assert options == {"alive": 1, "patience_ms": 20_000}
 
 
 def test_the_longest_unused_connections_are_closed_when_there_are_too_many(keys: Keys) -> None:
