@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from opsbot import standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import decided_text
 from opsbot.charting import charts_of
 from opsbot.commands import USAGES
-from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Order, OrderVerb, Report, Rollout, Table
+from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Moment, Report, Rollout, Table
 from opsbot.executor import FanOut
 from opsbot.policy import tier_text
 from opsbot.redact import Redactor
@@ -47,21 +48,42 @@ def tools_report(catalogue: Catalogue) -> Report:
     return Report("", tables=(Table(("tool", "risk", "time limit", "what it does"), rows),))
 
 
-def approvals_report(open_ones: Sequence[Approval], now: datetime) -> Report:
-    """List what waits for people."""
-    if not open_ones:
-        return Report("Nothing waits for a decision.")
+def approvals_report(open_ones: Sequence[Approval], lately: Sequence[Approval], now: Moment) -> Report:
+    """List what waits for people, and which approvals count again for a while."""
+    standing_ones = [approval for approval in lately if standing.alive(approval, now)]
+    tables = [_open_table(open_ones, now)] if open_ones else []
+    tables += [_standing_table(standing_ones, lately)] if standing_ones else []
+    return Report("" if open_ones else "Nothing waits for a decision.", tables=tuple(tables))
+
+
+def _open_table(open_ones: Sequence[Approval], now: Moment) -> Table:
     rows = tuple(
         (
             approval.id,
             action_text(approval),
             f"<@{approval.requester.user_id}>",
             str(approval.state),
-            f"{max(0, (approval.expires_at - now).total_seconds()):.0f} s left",
+            f"{max(0, (approval.expires_at - now.at).total_seconds()):.0f} s left",
         )
         for approval in open_ones
     )
-    return Report("", tables=(Table(("id", "action", "asked by", "state", "expires"), rows),))
+    return Table(("id", "action", "asked by", "state", "expires"), rows)
+
+
+def _standing_table(standing_ones: Sequence[Approval], lately: Sequence[Approval]) -> Table:
+    rows = tuple(
+        (
+            approval.id,
+            action_text(approval),
+            f"<@{approval.requester.user_id}>",
+            ", ".join(f"<@{review.actor.user_id}>" for review in approval.reviews),
+            _at(approval.standing.until),
+            str(sum(each.stands_on == approval.id for each in lately)),
+        )
+        for approval in standing_ones
+        if approval.standing is not None
+    )
+    return Table(("id", "action", "for", "approved by", "until", "used"), rows, "Approved for a while")
 
 
 def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report:
@@ -84,6 +106,11 @@ def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report
         ("approved by" if done.approve else "denied by", f"<@{done.actor.user_id}> at {_at(done.at)}")
         for done in approval.reviews
     ]
+    facts += [
+        ("left out", f"{', '.join(each.hosts)} by <@{each.actor.user_id}> at {_at(each.at)}")
+        for each in approval.narrowed
+    ]
+    facts += _standing_facts(approval)
     facts += [(outcome.host, f"{outcome.result}: {outcome.summary}") for outcome in approval.outcomes]
     story = tuple((str(record.seq), _at(record.entry.at), record.entry.kind, _facts(record)) for record in records)
     tables = [Table(("", ""), tuple(facts), f"Request {approval.id}")]
@@ -92,6 +119,14 @@ def explain_report(approval: Approval, records: Sequence[AuditRecord]) -> Report
     if approval.state is ApprovalState.PENDING:
         return Report("It waits for a decision.", tables=tuple(tables))
     return Report(decided_text(approval), tables=tuple(tables))
+
+
+def _standing_facts(approval: Approval) -> list[tuple[str, str]]:
+    facts = [("approved by request", approval.stands_on)] if approval.stands_on else []
+    if approval.standing is not None:
+        ended = f"; {approval.standing.ended}" if approval.standing.ended else ""
+        facts.append(("counts again until", f"{_at(approval.standing.until)}{ended}"))
+    return facts
 
 
 def plan_report(approval: Approval, hosts: Sequence[Host], rollout: Rollout) -> Report:
@@ -127,30 +162,6 @@ def help_report(bot_name: str) -> Report:
 def _approvers(approval: Approval) -> str:
     users = [f"<@{user}>" for user in sorted(approval.approver_users)]
     return ", ".join([*users, *(f"<!subteam^{group}>" for group in sorted(approval.approver_groups))]) or "nobody"
-
-
-def counted_text(approval: Approval) -> str:
-    """Answer a click that counted."""
-    if approval.state is ApprovalState.DENIED:
-        return f"Denied. Request {approval.id} will not run."
-    missing = approval.needed - len(approval.reviews)
-    if approval.state is ApprovalState.PENDING:
-        return f"Counted. It takes {missing} more."
-    return f"Approved. Request {approval.id} runs now; the card shows the result."
-
-
-def ordered_text(order: Order, longest: str) -> str:
-    """Answer an order that counts."""
-    match order.verb:
-        case OrderVerb.PAUSE:
-            return (
-                "Paused. Hosts under way are finished first; nothing more is started until somebody presses Resume. "
-                f"After {longest} it is stopped for good."
-            )
-        case OrderVerb.RESUME:
-            return "It goes on, after another look at the hosts that are next."
-        case OrderVerb.HALT:
-            return "It is being stopped. Hosts under way are finished first; nothing more is started."
 
 
 def action_text(approval: Approval, *, with_hosts: bool = True) -> str:

@@ -85,7 +85,15 @@ def bound(approval: Approval, current: Mapping[str, str]) -> Approval:
     return replace(approval, bindings=bindings, digest=digest(bindings))
 
 
-def review(approval: Approval, actor: Actor, *, approve: bool, now: Moment, rules: PolicyRules) -> Approval:
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What a person wants: to approve or not, `for_a_while` for the same thing again as well."""
+
+    approve: bool
+    for_a_while: bool = False
+
+
+def review(approval: Approval, actor: Actor, click: Click, *, now: Moment, rules: PolicyRules) -> Approval:
     """Return the approval after this person's click.
 
     Raises:
@@ -94,11 +102,11 @@ def review(approval: Approval, actor: Actor, *, approve: bool, now: Moment, rule
     if approval.state is not ApprovalState.PENDING:
         raise AlreadyDecided(decided_text(approval))
     check_in_time(approval, now)
-    check_may_decide(approval, actor, approve=approve, rules=rules)
+    check_may_decide(approval, actor, approve=click.approve, rules=rules)
     if any(rules.person(done.actor) == rules.person(actor) for done in approval.reviews):
         raise AlreadyDecided("Your approval is already counted; it takes another person as well.")
-    reviews = (*approval.reviews, Review(actor, approve, now.at))
-    if not approve:
+    reviews = (*approval.reviews, Review(actor, click.approve, now.at, click.approve and click.for_a_while))
+    if not click.approve:
         return replace(approval, state=ApprovalState.DENIED, reviews=reviews, decided_at=now.at)
     if len(reviews) < approval.needed:
         return replace(approval, reviews=reviews)
@@ -148,7 +156,7 @@ def check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules: 
         raise NotAllowed(f"You are not among the approvers for this ({approval.rule}). Nothing was changed.")
 
 
-def withdraw(approval: Approval, actor: Actor, now: Moment) -> Approval:
+def withdraw(approval: Approval, actor: Actor, now: Moment, rules: PolicyRules) -> Approval:
     """Return the approval as taken back by whoever asked: as long as it does not run, also after it was approved.
 
     Raises:
@@ -159,7 +167,7 @@ def withdraw(approval: Approval, actor: Actor, now: Moment) -> Approval:
     if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED):
         raise AlreadyDecided(decided_text(approval))
     check_in_time(approval, now)
-    if actor.key != approval.requester.key:
+    if rules.person(actor) != rules.person(approval.requester):
         raise NotAllowed("Only whoever asked for this can withdraw it. Whoever may approve it can deny it.")
     return replace(approval, state=ApprovalState.WITHDRAWN, decided_at=now.at)
 
@@ -203,6 +211,17 @@ def narrow(approval: Approval, by: Narrowing, proposal: Proposal, rules: PolicyR
         narrowed=(*approval.narrowed, by),
     )
     return bound(left, bind(proposal.prepared, rules))
+
+
+def stand(approval: Approval, parent: Approval, prepared: Prepared, now: Moment, rules: PolicyRules) -> Approval:
+    """Return a pending request as approved by an approval that counts again (see `standing`), bound to that one.
+
+    Its reviews are taken over, so that whoever gave them has to be somebody who may give them still.
+    """
+    stood = replace(
+        approval, stands_on=parent.id, reviews=parent.reviews, state=ApprovalState.APPROVED, decided_at=now.at
+    )
+    return bound(stood, bind(prepared, rules))
 
 
 def check_may_order(
@@ -309,6 +328,8 @@ def entry(
         "digest": approval.digest,
         "state": str(approval.state),
     }
+    if approval.stands_on:
+        base["stands_on"] = approval.stands_on
     if approval.tainted_by:
         base["tainted_by"] = [*approval.tainted_by]
     return AuditEntry(

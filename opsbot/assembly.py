@@ -3,24 +3,27 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
-from opsbot.domain import Actor, Approval, Conversation, ToolCall
+from opsbot.domain import Actor, Approval, Card, Conversation, ToolCall
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
 from opsbot.identity import Identity
 from opsbot.looking import Looks
+from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
 from opsbot.prompts import system_prompt
 from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
+from opsbot.register import Register
 from opsbot.sampling import Sampling
+from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
 from opsbot.turn import Limits, TurnLoop, spoken_reason
 
@@ -39,12 +42,14 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the core behaves. `lifetime_s`: seconds until an undecided request expires.
+    """How the core behaves. `button_key` seals buttons; `lifetime_s`: seconds until an undecided request expires.
 
     `sample_every_s`: how often every host is looked at by itself, 0: never.
     """
 
     rules: PolicyRules
+    button_key: bytes
+    pace: Pace = field(default_factory=Pace)
     limits: Limits = field(default_factory=Limits)
     lifetime_s: float = 300.0
     threads: int = 32
@@ -74,7 +79,13 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         clock=ports.clock,
         surroundings=Surroundings(redactor, settings.threads, settings.sleep, recorder, identity.now),
     )
-    delivery = Delivery(ports.chat, ports.store)
+    seals = ButtonSeals(settings.button_key)
+
+    def dress(card: Card) -> Card:
+        minutes = executor.standing_minutes(card.approval)
+        return replace(card, seal=seals.of(card.approval), while_minutes=minutes)
+
+    delivery = Delivery(ports.chat, ports.store, dress)
 
     async def settled(approval: Approval) -> None:
         await service.settled(approval)
@@ -86,13 +97,12 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         )
 
     desk = ApprovalDesk(
-        store=ports.store,
-        delivery=delivery,
+        register=Register(ports.store, delivery, ports.clock, seals),
         executor=executor,
         rules=settings.rules,
-        clock=ports.clock,
         lifetime_s=settings.lifetime_s,
         settled=settled,
+        pace=settings.pace,
     )
     loop = TurnLoop(
         model=ports.model,

@@ -50,6 +50,7 @@ def bind_own(approval: Approval) -> dict[str, str]:
         "expires_at": approval.expires_at.isoformat(),
         "tier": tier_text(approval.reach) if approval.reach else "",
         "tainted_by": ", ".join(approval.tainted_by),
+        "stands_on": approval.stands_on,
         "target": _hash([[name, *_impact(impact)] for name, impact in sorted(approval.impacts.items())]),
     }
 

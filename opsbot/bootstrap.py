@@ -26,7 +26,16 @@ from opsbot.assembly import Ports, Settings, assemble
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
 from opsbot.config_watch import WatchedConfig
-from opsbot.domain import Actor, ApprovalState, Incoming, IncomingCommand, IncomingDecision, IncomingMessage, Place
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    Incoming,
+    IncomingCommand,
+    IncomingDecision,
+    IncomingMessage,
+    Place,
+)
 from opsbot.errors import ConfigError
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory
@@ -89,6 +98,7 @@ class _Base:
     redactor: Redactor
     catalogue: Catalogue
     store: SqlStore
+    key: bytes
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
@@ -98,7 +108,8 @@ class _Base:
         logs.configure(config.log.format, config.log.level, redactor)
         catalogue = Catalogue(tools_of(config), config.inventory())
         url = config.store_url(secrets)
-        return _Base(config, secrets, redactor, catalogue, open_store(url, audit_key=_audit_key(config, secrets, url)))
+        key = _audit_key(config, secrets, url)
+        return _Base(config, secrets, redactor, catalogue, open_store(url, audit_key=key), key)
 
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
@@ -122,6 +133,8 @@ async def _running(
     limits = base.config.limits
     settings = Settings(
         rules=base.config.rules(),
+        button_key=base.key,
+        pace=base.config.pace(),
         limits=Limits(limits.rounds, limits.calls, limits.tokens, limits.turn_s, base.config.model.max_output_tokens),
         lifetime_s=base.config.policy.approval_expires_s,
         threads=limits.parallel_hosts,
@@ -245,9 +258,20 @@ class _TerminalTalk:
         for approval in await self._base.store.approvals.of_conversation(self._place.key):
             if approval.state is not ApprovalState.PENDING:
                 continue
-            verb = await self._chat.ask_decision(approval)
-            if verb in ("approve", "deny"):
-                await self._send(IncomingDecision(self._place, self._actor, approval.id, verb, ""))
+            # A key that was pressed before the card can have been read must not count.
+            await asyncio.sleep(self._base.config.policy.read_s)
+            await self._decide_one(approval)
+
+    async def _decide_one(self, approval: Approval) -> None:
+        """Ask for a decision, and again after each host that is left out."""
+        while (answer := await self._chat.ask_decision(approval)) != "later":
+            if answer in ("approve", "deny"):
+                await self._send(IncomingDecision(self._place, self._actor, approval.id, answer, ""))
+            else:
+                await self._send(IncomingCommand(self._place, self._actor, answer))
+            if not answer.startswith("leave-out"):
+                return
+            await asyncio.sleep(self._base.config.policy.read_s)
 
     async def _send(self, event: Incoming) -> None:
         await self._service.accept((f"terminal:{uuid.uuid4().hex}",), event)

@@ -57,6 +57,21 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take back a request, or end an approval that counts again."""
+
+    approval_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOut:
+    """Leave hosts out of a request."""
+
+    approval_id: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """Forget this thread's conversation."""
 
@@ -66,7 +81,7 @@ class Help:
     """Show the commands."""
 
 
-Command: TypeAlias = Read | Propose | Ask | ListTools | ListApprovals | Explain | Reset | Help
+Command: TypeAlias = Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +153,8 @@ _OTHERS = (
     Usage("tools", "what the bot can do"),
     Usage("approvals", "open and recent requests"),
     Usage("explain ID", "everything recorded about a request"),
+    Usage("withdraw ID", "take back a request of yours; end an approval for a while"),
+    Usage("leave-out ID HOST…", "leave hosts out of a request, before approving it"),
     Usage("ask TEXT", "ask the model"),
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
@@ -220,6 +237,18 @@ def _explain(words: tuple[str, ...], _: str) -> Command:
     return Explain(words[0])
 
 
+def _withdraw(words: tuple[str, ...], _: str) -> Command:
+    if len(words) != 1:
+        raise BadArguments(_usage("withdraw"))
+    return Withdraw(words[0])
+
+
+def _leave_out(words: tuple[str, ...], _: str) -> Command:
+    if len(words) < 2:
+        raise BadArguments(_usage("leave-out"))
+    return LeaveOut(words[0], words[1:])
+
+
 def _ask(_: tuple[str, ...], rest: str) -> Command:
     if not rest:
         raise BadArguments(_usage("ask"))
@@ -249,6 +278,8 @@ _PARSERS: dict[str, _Parser] = {
     "do": _do,
     "hosts": _hosts,
     "explain": _explain,
+    "withdraw": _withdraw,
+    "leave-out": _leave_out,
     "ask": _ask,
     "tools": lambda words, _: _alone("tools", words, ListTools()),
     "approvals": lambda words, _: _alone("approvals", words, ListApprovals()),

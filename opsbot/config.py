@@ -32,6 +32,7 @@ from opsbot.config_yaml import Document, read_file, read_yaml
 from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.inventory import Inventory
+from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
 from opsbot.units import canonical_unit
 
@@ -127,6 +128,11 @@ class Config:
     def where(self, place: Place) -> str:
         """Return where a setting of the main file stands, as `file:line`."""
         return f"{self.source}:{_line(self.lines, place)}"
+
+    def pace(self) -> Pace:
+        """Return how fast people may be asked for approvals, and may answer."""
+        limits = self.settings.limits
+        return Pace(self.settings.policy.read_s, limits.open_requests, limits.requests, limits.requests_window_s)
 
     def risks(self) -> dict[str, Risk]:
         """Return the operator's risk overrides by tool name."""

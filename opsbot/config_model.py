@@ -105,6 +105,9 @@ class Limits(Section):
     calls: Annotated[int, Field(ge=1, le=200)] = 20
     tokens: Annotated[int, Field(ge=1000, le=10_000_000)] = 60_000
     turn_s: Annotated[int, Field(ge=10, le=3600)] = 300
+    open_requests: Annotated[int, Field(ge=1, le=100)] = 5
+    requests: Annotated[int, Field(ge=1, le=1000)] = 20
+    requests_window_s: Annotated[int, Field(ge=10, le=86_400)] = 600
     hosts_per_action: Annotated[int, Field(ge=1, le=1000)] = 10
     parallel_hosts: Annotated[int, Field(ge=1, le=500)] = 32
     turns_at_once: Annotated[int, Field(ge=1, le=500)] = 16

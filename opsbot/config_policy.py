@@ -113,6 +113,8 @@ class Policy(Section):
     people: dict[Label, Annotated[tuple[OneUserId, ...], Field(min_length=1)]] = Field(default_factory=dict)
     tiers: TierEntry = TierEntry()
     approval_expires_s: Annotated[int, Field(ge=30, le=1800)] = 300
+    read_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    standing_minutes: Annotated[int, Field(ge=0, le=60)] = 0
     escalate_after_s: Annotated[int, Field(ge=0, le=900)] = 0
     escalate_to: tuple[Approver, ...] = ()
     terminal_operator: bool = False

@@ -33,6 +33,7 @@ def rules_of(settings: Settings) -> PolicyRules:
         hosts_per_action=settings.limits.hosts_per_action,
         terminal_operator=policy.terminal_operator,
         tainted=Tainted(policy.tainted),
+        standing_minutes=policy.standing_minutes,
         rollout=Rollout(**settings.rollout.model_dump()),
         rules=tuple(made.rule(entry) for entry in policy.rules),
         people={user_id: name for name, user_ids in policy.people.items() for user_id in user_ids},

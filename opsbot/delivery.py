@@ -1,7 +1,7 @@
 """Messages out, each once: written to the outbox first, recognised by their key after a crash, edited from then on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -20,12 +20,17 @@ _PICTURES_S = 45.0
 log = structlog.get_logger(__name__)
 
 
+Dress = Callable[[Card], Card]
+
+
 class Delivery:
     """Posts through the outbox; one at a time per key, so that two updates never become two messages."""
 
-    def __init__(self, chat: Chat, store: Store) -> None:
+    def __init__(self, chat: Chat, store: Store, dress: Dress) -> None:
+        """`dress` completes a card by what goes with its buttons."""
         self._chat = chat
         self._store = store
+        self._dress = dress
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stale: dict[str, tuple[Place, Content]] = {}
 
@@ -72,7 +77,7 @@ class Delivery:
         self, approval: Approval, steps: tuple[Step, ...] = (), order: Order | None = None
     ) -> MessageRef | None:
         """Post or refresh an approval's card."""
-        return await self.send(card_key(approval.id), approval.place, Card(approval, steps, order))
+        return await self.send(card_key(approval.id), approval.place, self._dress(Card(approval, steps, order)))
 
     async def card_ref(self, approval_id: str) -> MessageRef | None:
         """Where the approval's card stands."""
@@ -122,7 +127,8 @@ class Delivery:
     async def _current(self, content: Content) -> Content:
         if not isinstance(content, Card):
             return content
-        return replace(content, approval=await self._store.approvals.get(content.approval.id) or content.approval)
+        newest = await self._store.approvals.get(content.approval.id)
+        return self._dress(replace(content, approval=newest or content.approval))
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())

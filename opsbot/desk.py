@@ -1,15 +1,16 @@
 """The approval desk: proposals in, clicks counted, approved actions run, expiries and interrupted runs settled."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import structlog
 
-from opsbot import approvals
+from opsbot import approvals, standing
 from opsbot.actions import Prepared
-from opsbot.approvals import Proposal
+from opsbot.amendments import Amendments
+from opsbot.approvals import Click, Proposal
 from opsbot.campaign import Control
 from opsbot.delivery import Delivery
 from opsbot.domain import (
@@ -17,9 +18,8 @@ from opsbot.domain import (
     Approval,
     ApprovalState,
     Decision,
-    Impact,
     Json,
-    MessageRef,
+    Moment,
     Order,
     OrderVerb,
     Place,
@@ -27,18 +27,30 @@ from opsbot.domain import (
     Text,
     Verdict,
 )
-from opsbot.errors import AlreadyDecided, ApprovalError, Conflict, NotAllowed, StoreError, ToolError, audited
+from opsbot.errors import (
+    AlreadyDecided,
+    ApprovalError,
+    Conflict,
+    NotAllowed,
+    Stale,
+    StoreError,
+    ToolError,
+    audited,
+)
 from opsbot.executor import Executor
 from opsbot.lifetimes import why_over
+from opsbot.openings import Openings, with_others
+from opsbot.pace import Pace, check_was_read
 from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
+from opsbot.register import Register
+from opsbot.seals import Pressed
 
 log = structlog.get_logger(__name__)
 
 # An UNKNOWN outcome is looked at again by itself this long, this often.
 _RECONCILE_FOR = timedelta(hours=1)
 _RECONCILE_EVERY_S = 30.0
-_OPEN = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING)
 
 _KINDS = {
     OrderVerb.PAUSE: "execution.paused",
@@ -53,19 +65,40 @@ Settled = Callable[[Approval], Awaitable[None]]
 class ApprovalDesk:
     """Owns the life of every approval. `settled` is told of each one that reached its end."""
 
-    store: Store
-    delivery: Delivery
+    register: Register
     executor: Executor
     rules: PolicyRules
-    clock: Clock
     lifetime_s: float
     settled: Settled
+    pace: Pace = field(default_factory=Pace)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _controls: dict[str, Control] = field(default_factory=dict)
     _newest: dict[str, tuple[Approval, tuple[Step, ...]]] = field(default_factory=dict)
     _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _approved_at: dict[str, datetime] = field(default_factory=dict)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def store(self) -> Store:
+        return self.register.store
+
+    @property
+    def delivery(self) -> Delivery:
+        return self.register.delivery
+
+    @property
+    def clock(self) -> Clock:
+        return self.register.clock
+
+    @property
+    def _openings(self) -> Openings:
+        return Openings(self.register, self.rules, self.pace)
+
+    @property
+    def _amendments(self) -> Amendments:
+        return Amendments(self.register, self.executor, self.rules, self._after)
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
@@ -98,56 +131,50 @@ class ApprovalDesk:
             raise audited(ToolError(f"Denied by policy ({decision.rule}): {decision.reason}"))
         if decision.reason_required and not reason.strip():
             raise ToolError(needs_reason_text(decision))
-        others = await self._others(place, prepared, call_id)
+        others = await self._openings.others(place, prepared, call_id)
+        await self._openings.check_may_ask_more(place, requester, call_id)
         impacts = await self.executor.impacts(prepared)
         proposal = Proposal(
             place=place,
             requester=requester,
             prepared=prepared,
             decision=decision,
-            impacts={name: _with_others(impact, others.get(name, ())) for name, impact in impacts.items()},
+            impacts={name: with_others(impact, others.get(name, ())) for name, impact in impacts.items()},
             reason=reason,
             call_id=call_id,
             tainted_by=tainted_by,
         )
-        made = approvals.open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=self.lifetime_s)
-        approval = await self.store.approvals.add(
-            made,
-            approvals.entry(made, "approval.requested", made.created_at, actor=requester, facts=_asked(made, decision)),
-        )
+        async with self._opening:  # else two at once could both be the last one that is allowed
+            await self._openings.check_may_ask_more(place, requester, call_id)
+            made = approvals.open_approval(proposal, self.rules, now=self.clock.moment(), lifetime_s=self.lifetime_s)
+            facts = _asked(made, decision)
+            record = approvals.entry(made, "approval.requested", made.created_at, actor=requester, facts=facts)
+            approval = await self.store.approvals.add(made, record)
         log.info("approval.requested", approval_id=approval.id, tool=approval.action.tool, hosts=approval.action.hosts)
-        await self.delivery.card(approval)
-        return approval
-
-    async def _others(self, place: Place, prepared: Prepared, call_id: str) -> dict[str, tuple[str, ...]]:
-        """Return ids of other open requests per host. Raises ToolError if the very same action is open already."""
-        found: dict[str, tuple[str, ...]] = {}
-        for other in await self.store.approvals.in_state(*_OPEN):
-            same_call = other.conversation_id == place.key and other.call_id == call_id
-            if other.action == prepared.action and not same_call:
-                raise ToolError(f"Already asked for: request {other.id} is {other.state}. Decide that one first.")
-            for name in set(other.action.hosts) & set(prepared.action.hosts):
-                found[name] = (*found.get(name, ()), other.id)
-        return found
+        if approval.state is ApprovalState.PENDING and (stood := await self._openings.stand(approval, prepared)):
+            await self._after(stood)
+            return stood
+        return await self.register.show(approval)
 
     # --- clicks ------------------------------------------------------------------------------------------------------
 
-    async def decide(self, approval_id: str, actor: Actor, *, approve: bool, card: MessageRef | None) -> Approval:
+    async def decide(self, approval_id: str, actor: Actor, click: Click, *, pressed: Pressed | None) -> Approval:
         """Count one person's click, and start the action when it was the last one needed.
 
         Raises:
             ApprovalError: the click does not count; the text says why. It is audited either way.
         """
-        approval = await self._known(approval_id)
+        approval = await self.register.known(approval_id)
         while True:
             try:
-                await self._check_card(approval, card)
-                decided = approvals.review(approval, actor, approve=approve, now=self.clock.moment(), rules=self.rules)
+                await self.register.check(approval, pressed)
+                decided = self._reviewed(approval, actor, click)
             except ApprovalError as error:
-                await self._audit_refusal(approval, actor, "approve" if approve else "deny", error)
+                await self.register.refuse(approval, actor, "approve" if click.approve else "deny", error)
                 raise
-            kind = "approval.approved" if approve else "approval.denied"
-            record = approvals.entry(decided, kind, self.clock.now(), actor=actor)
+            kind = "approval.approved" if click.approve else "approval.denied"
+            facts: dict[str, Json] = {"for_a_while": True} if decided.reviews[-1].for_a_while else {}
+            record = approvals.entry(decided, kind, self.clock.now(), actor=actor, facts=facts)
             try:
                 decided = await self.store.approvals.change(
                     decided, expected=(approval.state, approval.version), entries=[record]
@@ -155,19 +182,33 @@ class ApprovalDesk:
                 break
             except Conflict:
                 approval = await self.store.approvals.get(approval_id) or approval
+        if click.approve:
+            self._approved_at[self.rules.person(actor)] = self.clock.now()
         log.info(kind, approval_id=decided.id, actor=actor.key, state=decided.state)
         await self._after(decided)
         return decided
 
-    async def order(self, approval_id: str, actor: Actor, verb: OrderVerb, *, card: MessageRef | None) -> Order:
+    def _reviewed(self, approval: Approval, actor: Actor, click: Click) -> Approval:
+        """Return the approval after this click. Raises ApprovalError."""
+        now = self.clock.moment()
+        minutes = self.executor.standing_minutes(approval)
+        if click.for_a_while and minutes <= 0:
+            raise NotAllowed("This can be approved for this one time only. Press Approve for that.")
+        decided = approvals.review(approval, actor, click, now=now, rules=self.rules)
+        if click.approve:
+            # Last, so that who may not approve is told that, and not to read first.
+            check_was_read(self.pace, approval, self._approved_at.get(self.rules.person(actor)), now.at)
+        return standing.granted(decided, minutes, now)
+
+    async def order(self, approval_id: str, actor: Actor, verb: OrderVerb, *, pressed: Pressed | None) -> Order:
         """Pause, resume or halt an action under way; it counts for every host that is not started yet.
 
         Raises:
             ApprovalError: the order does not count; the text says why. It is audited either way.
         """
-        approval = await self._known(approval_id)
+        approval = await self.register.known(approval_id)
         try:
-            await self._check_card(approval, card)
+            await self.register.check(approval, pressed)
             control = self._controls.get(approval.id) or Control(())
             async with control.lock:
                 approvals.check_may_order(approval, actor, verb, self.rules, given=control.order)
@@ -178,11 +219,24 @@ class ApprovalDesk:
                 control.obey(order, self.clock.monotonic())
         except ApprovalError as error:
             newest = await self.store.approvals.get(approval.id) or approval
-            await self._audit_refusal(newest, actor, str(verb), error)
+            await self.register.refuse(newest, actor, str(verb), error)
             raise
         log.info(_KINDS[verb], approval_id=approval.id, actor=actor.key)
         await self._show_order(approval.id)
         return order
+
+    async def withdraw(self, approval_id: str, actor: Actor, *, pressed: Pressed | None) -> Approval:
+        """As `Amendments.withdraw`."""
+        return await self._amendments.withdraw(approval_id, actor, pressed=pressed)
+
+    async def named(self, approval_id: str, chosen: Sequence[int]) -> tuple[str, ...]:
+        """Return the hosts with these numbers, in the order of the request; a number without one is left out."""
+        hosts = (await self.register.known(approval_id)).action.hosts
+        return tuple(hosts[number] for number in chosen if 0 <= number < len(hosts))
+
+    async def narrow(self, approval_id: str, actor: Actor, out: Sequence[str], *, pressed: Pressed | None) -> Approval:
+        """As `Amendments.narrow`."""
+        return await self._amendments.narrow(approval_id, actor, out, pressed=pressed)
 
     def _check_under_way(self, approval: Approval) -> None:
         if approval.state.final:
@@ -195,33 +249,8 @@ class ApprovalDesk:
         if approval_id in self._newest:
             await self._progress(*self._newest[approval_id])
 
-    async def _known(self, approval_id: str) -> Approval:
-        approval = await self.store.approvals.get(approval_id)
-        if approval is None or approval.id != approval_id:
-            raise NotAllowed("There is no such request any more.")
-        return approval
-
-    async def _check_card(self, approval: Approval, card: MessageRef | None) -> None:
-        """A button counts only on the card opsbot posted. `card` None: no card was involved (terminal)."""
-        if card is None:
-            return
-        posted = await self.delivery.card_ref(approval.id)
-        if posted is None:
-            await self.delivery.resend()
-            posted = await self.delivery.card_ref(approval.id)
-        if posted != card:
-            raise NotAllowed("That is not the card this request was posted with. Use the original card.")
-
-    async def _audit_refusal(self, approval: Approval, actor: Actor, verb: str, error: ApprovalError) -> None:
-        reason = type(error).__name__
-        record = approvals.entry(
-            approval, "decision.refused", self.clock.now(), actor=actor, facts={"verb": verb, "reason": reason}
-        )
-        await self.store.audit.append(record)
-        audited(error)
-
     async def _after(self, approval: Approval) -> None:
-        await self.delivery.card(approval)
+        await self.register.show(approval)
         if approval.state is ApprovalState.APPROVED:
             self._start(approval)
         elif approval.state.final:
@@ -255,6 +284,7 @@ class ApprovalDesk:
         if approval.id in self._refreshing:
             await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
         await self.delivery.card(final)
+        await self._end_what_it_stood_on(final)
         await self.settled(final)
 
     async def _tell_trouble(self, approval: Approval, error: Conflict | StoreError) -> None:
@@ -268,6 +298,13 @@ class ApprovalDesk:
         )
         for actor in (approval.requester, *(review.actor for review in approval.reviews)):
             await self.delivery.whisper(approval.place, actor, Text(text, trusted=True))
+
+    async def _end_what_it_stood_on(self, final: Approval) -> None:
+        """An approval counts again only as long as all goes well."""
+        if final.stands_on and final.state is not ApprovalState.DONE:
+            parent = await self.store.approvals.get(final.stands_on)
+            if parent is not None:
+                await self._amendments.end_standing(parent, f"request {final.id}, which stood on it, is {final.state}")
 
     async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
         """Refresh the card beside the action: a slow chat service must not hold up what happens on hosts."""
@@ -301,7 +338,7 @@ class ApprovalDesk:
             self._start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             if await self.delivery.card_ref(approval.id) is None:
-                await self.delivery.card(approval)
+                await self.register.show(approval)
 
     async def sweep(self) -> None:
         """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""
@@ -309,6 +346,8 @@ class ApprovalDesk:
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             if why_over(approval.opened, approval.expires_at, now):
                 await self._expire(approval)
+            else:
+                await self.register.note_shown(approval)  # a card that was late, or a process that ended in between
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
             self._start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
@@ -316,6 +355,18 @@ class ApprovalDesk:
                 await self._reconcile(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.UNKNOWN):
             await self._look_again(approval)
+        if self.rules.standing_minutes:
+            await self._check_standing(now)
+
+    async def _check_standing(self, now: Moment) -> None:
+        """End approvals that count again as soon as anything of what was approved is different."""
+        for parent in await self.store.approvals.since(now.at - standing.LONGEST):
+            if parent.standing is None or not standing.alive(parent, now):
+                continue
+            try:
+                await self.executor.judged(parent, parent.action)
+            except Stale as error:
+                await self._amendments.end_standing(parent, str(error))
 
     async def _expire(self, approval: Approval) -> None:
         expired = approvals.expire(approval, self.clock.moment())
@@ -364,8 +415,3 @@ def _asked(approval: Approval, decision: Decision) -> dict[str, Json]:
         "approvers": [*sorted(approval.approver_users), *sorted(approval.approver_groups)],
         **({"tier": str(decision.reach.tier), "tier_why": decision.reach.why} if decision.reach else {}),
     }
-
-
-def _with_others(impact: Impact, ids: tuple[str, ...]) -> Impact:
-    facts = (*impact.facts, ("other open requests", ", ".join(ids) or "none"))
-    return replace(impact, facts=facts)

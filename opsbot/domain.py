@@ -616,7 +616,7 @@ class Narrowing:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StandingApproval:
     """An approval that counts again until a time, for the same requester and exactly what was approved.
 
     `pattern`: digest of all bindings but those of one request and its time. `ended`: why it ended before its time.
@@ -669,7 +669,7 @@ class Approval:
     opened: Moment | None = None
     shown_at: datetime | None = None
     narrowed: tuple[Narrowing, ...] = ()
-    standing: Standing | None = None
+    standing: StandingApproval | None = None
     stands_on: str = ""
     reach: Reach | None = None
     escalated: int = 0

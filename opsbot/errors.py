@@ -5,6 +5,7 @@ OpsbotError                  text is safe to show to the person named below
 │   └── ToolDefinitionError  the author of a tool file
 ├── ToolError                the model, or whoever typed the command
 │   ├── BadArguments         arguments do not fit the tool, its schema or the host's allow-list
+│   ├── TooManyRequests      people are asked for too many approvals; the text says when it is possible again
 │   ├── UnknownHost          not in the inventory; carries near misses
 │   ├── CommandFailed        the command ran and ended with a non-zero status
 │   ├── CommandTimedOut      the total deadline passed; whether it ran to the end is not known
@@ -71,6 +72,10 @@ class ToolError(OpsbotError):
 
 class BadArguments(ToolError):
     """The arguments do not fit; nothing was run."""
+
+
+class TooManyRequests(ToolError):
+    """Somebody has too many open requests, or asked too often; nothing was proposed."""
 
 
 class UnknownHost(BadArguments):

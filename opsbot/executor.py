@@ -11,10 +11,22 @@ from typing import Any, TypeVar
 
 import structlog
 
-from opsbot import approvals, bindings
+from opsbot import approvals, bindings, standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.campaign import Campaign, Control, HostTurns, Progress
-from opsbot.domain import Approval, ApprovalState, Host, HostOutcome, Impact, Json, Result, Risk, Verdict
+from opsbot.domain import (
+    Action,
+    Approval,
+    ApprovalState,
+    Decision,
+    Host,
+    HostOutcome,
+    Impact,
+    Json,
+    Result,
+    Risk,
+    Verdict,
+)
 from opsbot.errors import (
     ApprovalError,
     BadArguments,
@@ -27,7 +39,7 @@ from opsbot.errors import (
 )
 from opsbot.identity import Identify, unchanged
 from opsbot.lanes import Lanes
-from opsbot.policy import PolicyRules, decide
+from opsbot.policy import PolicyRules, after_reading, decide
 from opsbot.ports import Clock, Machines, Past, Store
 from opsbot.redact import Redactor
 from opsbot.rollout import host_steps
@@ -281,20 +293,12 @@ class Executor:
         Raises:
             ApprovalError: it is not.
         """
-        action = approval.action
-        try:
-            prepared = self._catalogue.from_words(action.tool, action.hosts, action.arguments)
-        except ToolError as error:
-            raise Stale(f"stale:inventory: {error}") from error
-        identify = self._surroundings.identify
-        requester = await identify(approval.requester)
-        decision = decide(self._rules, prepared.question(requester, approval.place, self._clock.now()))
-        if decision.verdict is not Verdict.NEED_APPROVAL:
-            raise Stale(f"stale:policy: {decision.reason or decision.rule}")
-        bindings.check_unchanged(approval, bindings.bind(prepared, self._rules))
+        prepared, decision = await self.judged(approval, approval.action)
         approvals.check_tier(approval, decision)
+        identify = self._surroundings.identify
         reviewers = [await identify(review.actor) for review in approval.reviews if review.approve]
         approvals.check_reviews(approval, reviewers, self._rules)
+        await self._check_standing(approval)
         try:
             now = await self.impacts(
                 replace(prepared, hosts=tuple(host for host in prepared.hosts if host.name in hosts))
@@ -308,6 +312,46 @@ class Executor:
                 what = ", ".join(key.replace("_", " ") for key in changed)
                 raise Stale(f"stale:target: {name} changed since the card was made ({what}). Ask again.")
         return prepared
+
+    async def judged(self, approval: Approval, action: Action) -> tuple[Prepared, Decision]:
+        """Return this action, the request's own or a part of it, as tools, hosts and policy are now.
+
+        Raises:
+            Stale: the request is no longer what was asked.
+        """
+        prepared, decision = await self._judge(approval, approval.action)
+        bindings.check_unchanged(approval, bindings.bind(prepared, self._rules))
+        return (prepared, decision) if action == approval.action else await self._judge(approval, action)
+
+    async def _judge(self, approval: Approval, action: Action) -> tuple[Prepared, Decision]:
+        try:
+            prepared = self._catalogue.from_words(action.tool, action.hosts, action.arguments)
+        except ToolError as error:
+            raise Stale(f"stale:inventory: {error}") from error
+        requester = await self._surroundings.identify(approval.requester)
+        decision = decide(self._rules, prepared.question(requester, approval.place, self._clock.now()))
+        decision = after_reading(self._rules, decision, approval.tainted_by)
+        if decision.verdict is not Verdict.NEED_APPROVAL:
+            raise Stale(f"stale:policy: {decision.reason or decision.rule}")
+        return prepared, decision
+
+    async def _check_standing(self, approval: Approval) -> None:
+        """Check that the approval this one stands on counts still, and for this. Raises Stale."""
+        if not approval.stands_on:
+            return
+        parent = await self._store.approvals.get(approval.stands_on)
+        if parent is None or parent.id != approval.stands_on:
+            raise Stale(f"stale:standing: there is no request {approval.stands_on} any more. Ask again.")
+        if why := standing.why_not(parent, approval.bindings, self._clock.moment()):
+            raise Stale(f"stale:standing: request {parent.id} does not count for this: {why}. Ask again.")
+
+    def standing_minutes(self, approval: Approval) -> int:
+        """Return for how long this request can be approved; 0: only once."""
+        try:
+            risk = self._catalogue.registry.get(approval.action.tool).risk
+        except ToolError:
+            return 0
+        return standing.minutes_for(self._rules, risk, approval)
 
     async def run_host(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
         """Act on one host, once, and verify it; what was begun before is only looked at.

@@ -86,6 +86,7 @@ class PolicyRules:
     """The operator's rules. `terminal_operator`: who sits at the bot's terminal may approve what they asked there.
 
     `people`: the canonical name of persons with several accounts, by account id.
+    `standing_minutes`: for how long an approval may count again for the very same thing; 0: only once.
     """
 
     asker_users: frozenset[str] = frozenset()
@@ -99,6 +100,7 @@ class PolicyRules:
     people: Mapping[str, str] = field(default_factory=dict)
     tiers: Tiers = field(default_factory=Tiers)
     escalation: Escalation = field(default_factory=Escalation)
+    standing_minutes: int = 0
 
     @property
     def every_rule(self) -> tuple[Rule, ...]:

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import structlog
 
-from opsbot import answers, commands
+from opsbot import answers, commands, replies, standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -48,6 +48,7 @@ from opsbot.redact import Redactor
 from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
+from opsbot.seals import Pressed
 
 log = structlog.get_logger(__name__)
 
@@ -196,24 +197,29 @@ class Service:
         await self._parts.dialogue.hear(event.place, message)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
-        desk = self._parts.desk
         if event.verb == "plan":
             await self._check_may_ask(event)
             await self._tell(event, await self._plan(event.approval_id))
             return
         at_terminal = event.actor.team_id == TERMINAL_TEAM
-        card = None if at_terminal else MessageRef(event.place.channel_id, event.message_id)
+        pressed = None if at_terminal else Pressed(MessageRef(event.place.channel_id, event.message_id), event.seal)
+        said = await self._decided(event, pressed)
+        await self._tell(event, Text(said, trusted=True))
+
+    async def _decided(self, event: IncomingDecision, pressed: Pressed | None) -> str:
+        """Do what a button is for, and say what came of it."""
+        desk, approval_id, actor = self._parts.desk, event.approval_id, event.actor
         if event.verb in tuple(OrderVerb):
-            order = await desk.order(event.approval_id, event.actor, OrderVerb(event.verb), card=card)
-            await self._tell(
-                event, Text(answers.ordered_text(order, pause_text(self._parts.rules.rollout)), trusted=True)
-            )
-            return
-        if event.verb not in ("approve", "deny"):
-            raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
-        approve = event.verb == "approve"
-        approval = await desk.decide(event.approval_id, event.actor, approve=approve, card=card)
-        await self._tell(event, Text(answers.counted_text(approval), trusted=True))
+            order = await desk.order(approval_id, actor, OrderVerb(event.verb), pressed=pressed)
+            return replies.ordered(order, pause_text(self._parts.rules.rollout))
+        if event.verb in replies.CLICKS:
+            return replies.counted(await desk.decide(approval_id, actor, replies.CLICKS[event.verb], pressed=pressed))
+        if event.verb == "withdraw":
+            return replies.withdrawn(await desk.withdraw(approval_id, actor, pressed=pressed))
+        if event.verb == "narrow":
+            out = await desk.named(approval_id, event.chosen)
+            return replies.narrowed(await desk.narrow(approval_id, actor, out, pressed=pressed))
+        raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
 
     async def _plan(self, approval_id: str) -> Report:
         """Show what approving would do; once that is decided, what became of it."""
@@ -251,6 +257,8 @@ class Service:
                 await self._reply(event, item, await self._open_approvals())
             case commands.Explain(approval_id):
                 await self._reply(event, item, await self._explain(approval_id))
+            case commands.Withdraw() | commands.LeaveOut() as amendment:
+                await self._amend(event, item, amendment)
             case commands.Reset():
                 await self._reset(event, item)
             case commands.Help():
@@ -275,6 +283,8 @@ class Service:
             event.place, event.actor, prepared, call_id=f"command:{item.id}", reason=proposal.reason
         )
         text = f"Asked as request {approval.id}: somebody who may approve it has to press the button on the card."
+        if approval.stands_on:
+            text = f"Request {approval.id} runs now: request {approval.stands_on} was approved for a while."
         await self._tell(event, Text(text, trusted=True))
 
     async def _ask(self, event: IncomingCommand, item: InboxItem, text: str) -> None:
@@ -291,11 +301,23 @@ class Service:
 
     async def _open_approvals(self) -> Report:
         states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)
-        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), self._parts.clock.now())
+        now = self._parts.clock.moment()
+        lately = await self._parts.store.approvals.since(now.at - standing.LONGEST)
+        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), lately, now)
 
     async def _explain(self, approval_id: str) -> Report:
         approval = await self._approval(approval_id)
         return answers.explain_report(approval, await self._parts.store.audit.about(approval.id))
+
+    async def _amend(
+        self, event: IncomingCommand, item: InboxItem, amendment: commands.Withdraw | commands.LeaveOut
+    ) -> None:
+        approval, desk = await self._approval(amendment.approval_id), self._parts.desk
+        if isinstance(amendment, commands.Withdraw):
+            said = replies.withdrawn(await desk.withdraw(approval.id, event.actor, pressed=None))
+        else:
+            said = replies.narrowed(await desk.narrow(approval.id, event.actor, amendment.hosts, pressed=None))
+        await self._reply(event, item, Text(said, trusted=True))
 
     async def _reset(self, event: IncomingCommand, item: InboxItem) -> None:
         if not event.place.thread_id:

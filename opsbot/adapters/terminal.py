@@ -36,7 +36,8 @@ from opsbot.taint import caution
 _COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
 _MARKS = {"waiting": "·", "paused": "‖", "running": "…", "done": "✓", "failed": "✗", "untouched": "·"}
 _ANSWERS = {"a": "approve", "approve": "approve", "y": "approve", "yes": "approve", "d": "deny", "deny": "deny",
-            "n": "deny", "no": "deny", "l": "later", "later": "later", "": "later"}  # fmt: skip
+            "n": "deny", "no": "deny", "w": "withdraw", "withdraw": "withdraw", "l": "later", "later": "later",
+            "": "later"}  # fmt: skip
 
 
 class TerminalChat:
@@ -101,14 +102,21 @@ class TerminalChat:
         return None if line is None or line.strip().lower() in ("exit", "quit") else line
 
     async def ask_decision(self, approval: Approval) -> str:
-        """Ask for a decision on the card above: `approve`, `deny` or `later`. An unclear answer is asked again."""
+        """Ask for a decision on the card above, again while the answer is unclear.
+
+        Returns `approve`, `deny`, `later`, or a command: `withdraw ID`, `leave-out ID HOST…`.
+        """
+        narrow = "leave [o]ut HOST…, " if len(approval.action.hosts) > 1 else ""
         while True:
-            prompt = f"{_plain(approval.id)}: [a]pprove, [d]eny or decide [l]ater? "
+            prompt = f"{_plain(approval.id)}: [a]pprove, [d]eny, [w]ithdraw, {narrow}or decide [l]ater? "
             line = await asyncio.to_thread(self._input, prompt)
             if line is None:
                 return "later"
+            word, *hosts = line.split() or [""]
+            if word.lower() in ("o", "out", "leave-out") and hosts:
+                return f"leave-out {approval.id} {' '.join(hosts)}"
             if (answer := _ANSWERS.get(line.strip().lower())) is not None:
-                return answer
+                return f"withdraw {approval.id}" if answer == "withdraw" else answer
 
     def _input(self, prompt: str) -> str | None:
         try:
@@ -221,6 +229,8 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
             ("decided", f"{review.actor.user_id} {'approved' if review.approve else 'denied'}")
             for review in approval.reviews
         ),
+        *(("left out", f"{', '.join(each.hosts)} by {each.actor.user_id}") for each in approval.narrowed),
+        *(("approved by request", approval.stands_on) for _ in [0] if approval.stands_on),
         ("expires", f"{approval.expires_at:%H:%M:%S} UTC"),
         ("request", f"{approval.id} · digest {approval.digest[:12]}"),
     ]

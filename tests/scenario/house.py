@@ -25,6 +25,7 @@ from opsbot.domain import (
     Place,
 )
 from opsbot.inventory import Inventory
+from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import Store
 from opsbot.redact import Redactor
@@ -33,7 +34,7 @@ from opsbot.turn import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines, FakeUnit
-from tests.fake_store import MemoryStore
+from tests.fake_store import TEST_KEY, MemoryStore
 from tests.scripted_model import ScriptedModel
 
 ALICE = Actor("T1", "UALICE")
@@ -90,6 +91,8 @@ class World:
     hosts: dict[str, Host] = field(default_factory=lambda: dict(HOSTS))
     lifetime_s: float = 300
     secrets: tuple[str, ...] = ()
+    # Clicks of these people count at once; where time to read matters, a test says so.
+    pace: Pace = field(default_factory=lambda: Pace(read_s=0, open_requests=100, requests=1000))
     sample_every_s: float = 0.0
     ids: "count[int]" = field(default_factory=count)
 
@@ -104,6 +107,8 @@ class House:
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(
             rules=world.rules,
+            button_key=TEST_KEY,
+            pace=world.pace,
             limits=world.limits,
             lifetime_s=world.lifetime_s,
             threads=8,
@@ -145,7 +150,7 @@ class House:
     def click(self, actor: Actor, verb: str, posted: Posted) -> IncomingDecision:
         card = posted.content
         assert isinstance(card, Card)
-        return IncomingDecision(posted.place, actor, card.approval.id, verb, posted.ref.message_id)
+        return IncomingDecision(posted.place, actor, card.approval.id, verb, posted.ref.message_id, seal=card.seal)
 
     async def send(self, event: Incoming, key: str = "") -> bool:
         """Deliver one event, as Slack would."""

@@ -169,7 +169,7 @@ async def test_an_event_the_database_refused_is_handled_after_the_next_start(hou
 
 async def test_an_approved_action_that_nobody_started_runs_at_the_next_start_if_in_time(house):
     await house.types(ALICE, "restart nginx web-1")
-    pending = house.approval
+    (pending,) = await house.world.store.approvals.in_state(ApprovalState.PENDING)
     approved = replace(pending, state=ApprovalState.APPROVED)
     await house.world.store.approvals.change(approved, expected=(pending.state, pending.version), entries=[])
     house.world.clock.advance(400)

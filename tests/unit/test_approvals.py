@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from opsbot import approvals
 from opsbot.actions import Prepared
-from opsbot.approvals import Proposal, conclude, expire, open_approval, review
+from opsbot.approvals import Click, Proposal, conclude, expire, open_approval, review
 from opsbot.bindings import FREE_HOST_FIELDS, bind, check_unchanged, digest
 from opsbot.domain import (
     Action,
@@ -65,7 +65,7 @@ def at(after_s):
 
 
 def click(approval, actor, *, approve=True, after_s=10, rules=RULES):
-    return review(approval, actor, approve=approve, now=at(after_s), rules=rules)
+    return review(approval, actor, Click(approve), now=at(after_s), rules=rules)
 
 
 def test_an_approver_approves():

@@ -23,11 +23,13 @@ from opsbot.domain import (
     Content,
     HostOutcome,
     Impact,
+    Narrowing,
     Order,
     OrderVerb,
     Report,
     Result,
     Review,
+    StandingApproval,
     Step,
     Table,
     Text,
@@ -137,17 +139,62 @@ def test_every_card_is_valid(
 @pytest.mark.parametrize("state", list(ApprovalState))
 def test_deciding_buttons_exist_only_while_pending(state: ApprovalState) -> None:
     shown = action_ids(card.render(Card(approval_with("why", state))))
-    deciding = ["opsbot.approve", "opsbot.deny"] if state is ApprovalState.PENDING else []
-    wanted = [*deciding, "opsbot.plan"]
-    assert shown == wanted
+    deciding = {
+        ApprovalState.PENDING: ["opsbot.leave_out", "opsbot.approve", "opsbot.deny", "opsbot.withdraw"],
+        ApprovalState.APPROVED: ["opsbot.withdraw"],
+    }
+    assert shown == [*deciding.get(state, []), "opsbot.plan"]
 
 
-def test_buttons_carry_the_id_and_nothing_else() -> None:
-    payload = card.render(Card(approval_with("why")))
+def test_buttons_carry_the_id_and_its_seal_and_nothing_else() -> None:
+    payload = card.render(Card(approval_with("why"), seal="s3al"))
     buttons = [element for element in walk(list(payload.blocks)) if element.get("type") == "button"]
-    assert [button["value"] for button in buttons] == ["7KQ2M4"] * 3
+    assert [button["value"] for button in buttons] == ["7KQ2M4.s3al"] * 4
     assert buttons[0]["confirm"]["text"]["text"] == "restart_service 1 2.5 web.service on web-1, web-2"
-    assert [button.get("style") for button in buttons] == ["primary", "danger", None]
+    assert [button.get("style") for button in buttons] == ["primary", "danger", None, None]
+
+
+def test_the_menu_of_hosts_carries_numbers_and_its_block_the_seal() -> None:
+    payload = card.render(Card(approval_with("why"), seal="s3al"))
+    (block,) = [block for block in payload.blocks if "accessory" in block]
+    assert block["block_id"] == "leave_out.7KQ2M4.s3al"
+    assert [option["value"] for option in block["accessory"]["options"]] == ["0", "1"]
+    assert [option["text"]["text"] for option in block["accessory"]["options"]] == ["web-1", "web-2"]
+    one = replace(approval_with("why"), action=Action("restart_service", {}, ("web-1",)))
+    assert "opsbot.leave_out" not in action_ids(card.render(Card(one)))
+
+
+def test_approving_for_a_while_is_offered_only_where_policy_allows_it() -> None:
+    assert "opsbot.approve_while" not in action_ids(card.render(Card(approval_with("why"))))
+    payload = card.render(Card(approval_with("why"), while_minutes=15))
+    (button,) = [e for e in walk(list(payload.blocks)) if e.get("action_id") == "opsbot.approve_while"]
+    assert button["text"]["text"] == "Approve for 15 min"
+    assert "without asking" in button["confirm"]["text"]["text"]
+
+
+def test_the_card_says_what_was_left_out_and_what_counts_again() -> None:
+    changed = replace(
+        approval_with("why", ApprovalState.DONE),
+        narrowed=(Narrowing(Actor("T1", "U2"), records.NOON, ("web-3", "web-4")),),
+        standing=StandingApproval(records.moment(), records.later(900), "p"),
+        reviews=(Review(Actor("T1", "U2"), True, records.NOON, for_a_while=True),),
+    )
+    payload = card.render(Card(changed))
+    said = json.dumps(card.fact_blocks(payload))
+    for words in (
+        "Left out by <@U2>",
+        "web-3, web-4",
+        "Approved for a while by <@U2>",
+        "very same request again until",
+    ):
+        assert words in said
+    assert "End the approval" in json.dumps(payload.blocks)
+    ended = replace(changed, standing=replace(changed.standing, ended="stale:policy"))
+    payload = card.render(Card(replace(ended, stands_on="ABCD2345")))
+    said = json.dumps(payload.blocks)
+    assert "that was ended: stale:policy" in said
+    assert "Nobody was asked: request ABCD2345" in said
+    assert "End the approval" not in said
 
 
 def test_pending_card_names_action_hosts_requester_approvers_expiry_and_digest() -> None:

@@ -96,9 +96,12 @@ def test_slash_command_is_at_the_top_level_with_its_handle() -> None:
     assert found.keys == ("command:tr9",)
 
 
+VERBS = ("approve", "approve_while", "deny", "withdraw", "plan", "pause", "resume", "halt")
+
+
 @pytest.mark.parametrize(
     ("action_id", "verb"),
-    [(f"opsbot.{verb}", verb) for verb in ("approve", "deny", "plan", "pause", "resume", "halt")],
+    [(f"opsbot.{verb}", verb) for verb in VERBS],
 )
 def test_button_is_a_decision_by_the_clicker(action_id: str, verb: str) -> None:
     found = heard(click(action_id))
@@ -106,6 +109,35 @@ def test_button_is_a_decision_by_the_clicker(action_id: str, verb: str) -> None:
     bob = Actor("T1", "U0BOB")
     assert found.event == IncomingDecision(place, bob, "7KQ2M4", verb, "1700.000300", "https://hooks.slack.com/x")
     assert found.keys == ("action:1701.5:U0BOB:tr1",)
+
+
+def with_value(value: Json) -> Json:
+    return click(actions=[{**click()["actions"][0], "value": value}])
+
+
+def test_a_button_brings_the_seal_it_carries() -> None:
+    event = heard(with_value("7KQ2M4.a-b_C")).event
+    assert (event.approval_id, event.seal) == ("7KQ2M4", "a-b_C")
+
+
+@pytest.mark.parametrize("value", ["7KQ2M4'; drop", "", ".", ".x", "a.b.c", "x" * 65, "a." + "x" * 65, None, 7, ["a"]])
+def test_a_button_nobody_made_is_answered_as_an_unknown_request(value: Json) -> None:
+    assert heard(with_value(value)).event.approval_id == ""
+
+
+def test_hosts_to_leave_out_are_numbers_and_their_block_brings_the_seal() -> None:
+    options = [{"value": "0"}, {"value": "12"}, {"value": "web-1"}, {"value": "-1"}, {"value": 3}, "4", {}]
+    menu = {
+        "type": "multi_static_select",
+        "action_id": "opsbot.leave_out",
+        "block_id": "leave_out.7KQ2M4.s3al",
+        "action_ts": "1701.5",
+        "selected_options": options,
+    }
+    event = heard(click(actions=[menu])).event
+    assert (event.verb, event.approval_id, event.seal, event.chosen) == ("narrow", "7KQ2M4", "s3al", (0, 12))
+    assert heard(click(actions=[menu | {"selected_options": "all"}])).event.chosen == ()
+    assert heard(click(actions=[menu | {"block_id": None}])).event.approval_id == ""
 
 
 def test_card_at_top_level_keeps_its_place_when_it_gets_replies() -> None:
@@ -170,8 +202,6 @@ IGNORED = {
     "clicking bot": click(user={"id": "U0BOB", "team_id": "T1", "is_bot": True}),
     "click in a view": click(container={"type": "view", "view_id": "V1"}),
     "foreign button": click("other.approve"),
-    "odd approval id": click(actions=[{**click()["actions"][0], "value": "7KQ2M4'; drop"}]),
-    "no approval id": click(actions=[{**click()["actions"][0], "value": None}]),
     "a menu in place of a button": click(actions=[{**click()["actions"][0], "type": "static_select"}]),
     "two actions": click(actions=[click()["actions"][0]] * 2),
     "no trigger": click(trigger_id=None),

@@ -26,6 +26,9 @@ from opsbot.rollout import shown_steps
 from opsbot.taint import caution
 
 APPROVE = "opsbot.approve"
+APPROVE_WHILE = "opsbot.approve_while"
+WITHDRAW = "opsbot.withdraw"
+LEAVE_OUT = "opsbot.leave_out"
 DENY = "opsbot.deny"
 PLAN = "opsbot.plan"
 PAUSE = "opsbot.pause"
@@ -73,7 +76,7 @@ def render(card: Card) -> Payload:
     facts = [_title(card), _facts(approval), _people(approval), _impacts(approval), _standing(card)]
     steps = shown_steps(card)
     progress = [_steps(steps)] if steps else []
-    blocks = [*facts, *progress, *_results(approval), _quoted(approval), *_buttons(card)]
+    blocks = [*facts, *progress, *_results(approval), _quoted(approval), *_leave_out(card), *_buttons(card)]
     return Payload(_sentence(card), tuple(blocks), _plain(card))
 
 
@@ -186,7 +189,28 @@ def _standing(card: Card) -> Block:
         now = _order_line(card.order)
     elif _stopped(approval):
         now = _stop_line(approval)
-    return pieces.mrkdwn_section("\n".join([now, *map(_review, approval.reviews[:10])]))
+    rows = [now, *map(_review, approval.reviews[:10]), *_changes(approval)]
+    return pieces.mrkdwn_section("\n".join(rows))
+
+
+def _changes(approval: Approval) -> list[str]:
+    """Say who left hosts out, and what an approval for a while comes from or leads to."""
+    said = [
+        f"Left out by {_person(each.actor)} {_moment(each.at)}: {_hosts_line(each.hosts)}"
+        for each in approval.narrowed[-5:]
+    ]
+    if approval.stands_on:
+        said.append(f"Nobody was asked: request {one_line(approval.stands_on, 64)} was approved for a while.")
+    if approval.standing is not None:
+        until = f"until {_moment(approval.standing.until)}"
+        ended = f", but that was ended: {one_line(approval.standing.ended, 200)}" if approval.standing.ended else ""
+        said.append(f"Approved for the very same request again {until}{ended}.")
+    return said
+
+
+def _hosts_line(hosts: tuple[str, ...]) -> str:
+    more = f" and {len(hosts) - _HOSTS_SHOWN} more" if len(hosts) > _HOSTS_SHOWN else ""
+    return ", ".join(one_line(host, 80) for host in hosts[:_HOSTS_SHOWN]) + more
 
 
 def _order_line(order: Order) -> str:
@@ -205,7 +229,8 @@ def _stop_line(approval: Approval) -> str:
 
 
 def _review(review: Review) -> str:
-    return f"{'Approved' if review.approve else 'Denied'} by {_person(review.actor)} {_moment(review.at)}"
+    verb = "Approved for a while" if review.for_a_while else "Approved" if review.approve else "Denied"
+    return f"{verb} by {_person(review.actor)} {_moment(review.at)}"
 
 
 def _state_line(approval: Approval) -> str:
@@ -294,15 +319,57 @@ def _untrusted(text: str) -> str:
 
 def _buttons(card: Card) -> list[Block]:
     approval = card.approval
-    if approval.state is ApprovalState.EXECUTING:
-        record = pieces.button("Show record", PLAN, approval.id)
-        return [pieces.actions(*_orders(card), record)]
-    if approval.state is not ApprovalState.PENDING:
-        return [pieces.actions(pieces.button("Show record", PLAN, approval.id))]
-    approve = pieces.button("Approve", APPROVE, approval.id, style="primary")
-    approve["confirm"] = pieces.confirm("Run this?", _action_line(approval), "Approve", "Not now")
-    deny = pieces.button("Deny", DENY, approval.id, style="danger")
-    return [pieces.actions(approve, deny, pieces.button("Show plan", PLAN, approval.id))]
+    look = "Show plan" if approval.state is ApprovalState.PENDING else "Show record"
+    return [pieces.actions(*_choices(card), pieces.button(look, PLAN, sealed(card)))]
+
+
+def sealed(card: Card) -> str:
+    """Return what a card's buttons carry: the request's id and the seal over what it is now."""
+    return f"{card.approval.id}.{card.seal}"
+
+
+def _choices(card: Card) -> list[Block]:
+    approval, value = card.approval, sealed(card)
+    withdraw = pieces.button("Withdraw", WITHDRAW, value)
+    match approval.state:
+        case ApprovalState.PENDING:
+            deny = pieces.button("Deny", DENY, value, style="danger")
+            return [*_approve(card), deny, withdraw]
+        case ApprovalState.APPROVED:
+            return [withdraw]
+        case ApprovalState.EXECUTING:
+            return _orders(card)
+        case ApprovalState.DONE if approval.standing is not None and not approval.standing.ended:
+            return [pieces.button("End the approval", WITHDRAW, value, style="danger")]
+    return []
+
+
+def _approve(card: Card) -> list[Block]:
+    approve = pieces.button("Approve", APPROVE, sealed(card), style="primary")
+    approve["confirm"] = pieces.confirm("Run this?", _action_line(card.approval), "Approve", "Not now")
+    if not card.while_minutes:
+        return [approve]
+    longer = pieces.button(f"Approve for {card.while_minutes} min", APPROVE_WHILE, sealed(card))
+    said = (
+        f"It runs now. For {card.while_minutes} min it also runs, without asking, each time the same person asks for "
+        "exactly this."
+    )
+    longer["confirm"] = pieces.confirm("Run this, and again?", said, "Approve", "Not now")
+    return [approve, longer]
+
+
+def _leave_out(card: Card) -> list[Block]:
+    """The menu of hosts to leave out, while that is possible. It carries numbers; names come from the record."""
+    hosts = card.approval.action.hosts
+    if card.approval.state is not ApprovalState.PENDING or len(hosts) < 2:
+        return []
+    menu = pieces.several("Leave hosts out", LEAVE_OUT, [one_line(host, pieces.OPTION_MAX) for host in hosts])
+    said = "The request goes on without the chosen hosts. It then needs all its approvals anew."
+    menu["confirm"] = pieces.confirm("Leave these out?", said, "Leave out", "Back")
+    text = "Not on all of these hosts? Whoever may approve can leave some out first."
+    more = f" `/ops leave-out {card.approval.id} HOST…` knows them all." if len(hosts) > pieces.OPTIONS_MAX else ""
+    block = pieces.mrkdwn_section(text + more)
+    return [block | {"block_id": f"leave_out.{sealed(card)}", "accessory": menu}]
 
 
 def _orders(card: Card) -> list[Block]:
@@ -312,14 +379,14 @@ def _orders(card: Card) -> list[Block]:
     if len(card.approval.action.hosts) == 1 or not open_ones or halted:
         return []
     go = ("Resume", RESUME) if card.order is not None else ("Pause", PAUSE)
-    stop = pieces.button("Stop", HALT, card.approval.id, style="danger")
+    stop = pieces.button("Stop", HALT, sealed(card), style="danger")
     stop["confirm"] = pieces.confirm(
         "Stop here?",
         "Hosts under way are finished, all others stay as they are. It cannot go on later.",
         "Stop",
         "Back",
     )
-    return [pieces.button(*go, card.approval.id), stop]
+    return [pieces.button(*go, sealed(card)), stop]
 
 
 def _sentence(card: Card) -> str:

@@ -41,6 +41,8 @@ TEXT_MAX = 8000
 
 _VERBS = {
     card.APPROVE: "approve",
+    card.APPROVE_WHILE: "approve_while",
+    card.WITHDRAW: "withdraw",
     card.DENY: "deny",
     card.PLAN: "plan",
     card.PAUSE: "pause",
@@ -49,7 +51,9 @@ _VERBS = {
 }
 _ID = re.compile(r"[A-Z0-9]{1,32}")
 _TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,8}")
-_APPROVAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# What a card's buttons carry: the request's id and a seal. Whatever else comes is answered as an unknown request.
+_SEALED = re.compile(r"([A-Za-z0-9_-]{1,64})(?:\.([A-Za-z0-9_-]{0,64}))?")
+_NUMBER = re.compile(r"[0-9]{1,3}")
 _EVENT_TYPES = frozenset({"app_mention", "message"})
 
 
@@ -226,15 +230,34 @@ def _click_keys(body: Body, action: Body, actor: Actor) -> tuple[str, ...]:
 
 def _decision(action: Body, place: Place, actor: Actor, message_id: str, reply_to: str) -> Incoming | None:
     action_id = action.get("action_id")
-    if action.get("type") != "button" or not isinstance(action_id, str):
+    if not isinstance(action_id, str):
         return None
-    if action_id == STOP:
+    kind = action.get("type")
+    if kind == "button" and action_id == STOP:
         return IncomingStop(place, actor)
-    approval_id = _matching(_APPROVAL, action.get("value"))
-    verb = _VERBS.get(action_id)
-    if verb is None or approval_id is None:
-        return None
-    return IncomingDecision(place, actor, approval_id, verb, message_id, reply_to)
+    if kind == "button" and action_id in _VERBS:
+        approval_id, seal = _sealed(action.get("value"))
+        return IncomingDecision(place, actor, approval_id, _VERBS[action_id], message_id, reply_to, seal)
+    if kind == "multi_static_select" and action_id == card.LEAVE_OUT:
+        approval_id, seal = _sealed(_text(action.get("block_id")).removeprefix("leave_out."))
+        return IncomingDecision(
+            place, actor, approval_id, "narrow", message_id, reply_to, seal, _chosen(action.get("selected_options"))
+        )
+    return None
+
+
+def _sealed(value: object) -> tuple[str, str]:
+    """Split what a button carries; nothing opsbot made becomes an id that no request has."""
+    found = _SEALED.fullmatch(value) if isinstance(value, str) else None
+    return (found.group(1), found.group(2) or "") if found else ("", "")
+
+
+def _chosen(options: object) -> tuple[int, ...]:
+    values = (
+        [option.get("value") for option in options if isinstance(option, dict)] if isinstance(options, list) else []
+    )
+    numbers = [_matching(_NUMBER, value) for value in values]
+    return tuple(int(number) for number in numbers if number is not None)
 
 
 # --- strict reading --------------------------------------------------------------------------------------------------

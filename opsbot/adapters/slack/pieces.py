@@ -13,6 +13,9 @@ Block: TypeAlias = dict[str, Any]
 HEADER_MAX = 150
 SECTION_MAX = 3000
 BLOCKS_MAX = 50
+# https://docs.slack.dev/reference/block-kit/composition-objects/option-object (2026)
+OPTION_MAX = 75
+OPTIONS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,19 @@ def quote(text: str) -> Block:
 def button(label: str, action_id: str, value: str, *, style: str = "") -> Block:
     made: Block = {"type": "button", "text": plain_text(label), "action_id": action_id, "value": value}
     return made | ({"style": style} if style else {})
+
+
+def several(label: str, action_id: str, options: Sequence[str]) -> Block:
+    """A menu of which several may be chosen; each option's value is its number."""
+    return {
+        "type": "multi_static_select",
+        "action_id": action_id,
+        "placeholder": plain_text(cut(label, 150)),
+        "options": [
+            {"text": plain_text(cut(text, OPTION_MAX)), "value": str(number)}
+            for number, text in enumerate(options[:OPTIONS_MAX])
+        ],
+    }
 
 
 def confirm(title: str, text: str, yes: str, no: str) -> Block:
