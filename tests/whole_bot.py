@@ -49,6 +49,7 @@ store:
   url: "{store_url}"
   audit_key: {{file: "{folder}/audit.key"}}
 policy:
+  read_s: 0  # clicks of these people count at once
   askers: {{users: [U0ALICE, U0BOB]}}
   approvers:
     - environments: ["*"]

@@ -67,6 +67,7 @@ def test_ask_look_propose_refuse_approve_verify_and_one_more_click(demo: str) ->
 
         page.act_as("bob")
         page.open_thread("restart the demo service")
+        time.sleep(2)  # a card counts only after it can have been read
         page.click_button("Approve")
         done = page.wait_text("this-machine: done, verified on the host", where="thread")
         after = re.search(r"main PID\s+\d+ -> (\d+)", done)

@@ -19,11 +19,12 @@ from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, Approval, ApprovalState, Card, Host, IncomingCommand, IncomingDecision, Place, Risk
 from opsbot.executor import Executor, Surroundings
 from opsbot.inventory import Inventory
+from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.ports import ChatModel
 from opsbot.redact import Redactor
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
-from tests.fake_store import MemoryStore
+from tests.fake_store import TEST_KEY, MemoryStore
 from tests.scripted_model import ScriptedModel
 
 ALICE, BOB, CAROL = (Actor("T1", f"U{name}") for name in ("ALICE", "BOB", "CAROL"))
@@ -79,9 +80,9 @@ class LiveBot:
             clock=clock,
             surroundings=Surroundings(self._redactor),
         )
-        self._service = assemble(
-            _ports(store, self.chat, model, self.machines, clock), self.catalogue, self._redactor, Settings(rules=RULES)
-        )
+        settings = Settings(rules=RULES, button_key=TEST_KEY, pace=Pace(read_s=0, open_requests=100, requests=1000))
+        ports = _ports(store, self.chat, model, self.machines, clock)
+        self._service = assemble(ports, self.catalogue, self._redactor, settings)
 
     async def __aenter__(self) -> "LiveBot":
         await self._service.start()
@@ -118,7 +119,8 @@ class LiveBot:
             posted = self._card()
             card = posted.content
             assert isinstance(card, Card)
-            await self._send(IncomingDecision(posted.place, person, card.approval.id, "approve", posted.ref.message_id))
+            where = (posted.place, person, card.approval.id, "approve", posted.ref.message_id)
+            await self._send(IncomingDecision(*where, seal=card.seal))
         async with asyncio.timeout(_DECIDED_WITHIN_S):
             while self.approval.state is ApprovalState.PENDING:
                 await asyncio.sleep(0.01)
