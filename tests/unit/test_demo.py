@@ -155,7 +155,8 @@ def test_second_person_approves_and_another_process_serves(data: Path) -> None:
     try:
         thread = demo.ask(ALICE, "restart the demo service")
         pid_before = until(lambda: _pid(data), "the service answers")
-        time.sleep(2)  # a card counts only after it can have been read
+        until(lambda: demo.button(thread, "Approve"), "the card is there")
+        time.sleep(2)  # it counts only after it can have been read
         demo.press(BOB, thread, "Approve")
         until(lambda: _pid(data) not in (None, pid_before), "another process serves")
         demo.hears(thread, "Done: restart_service demo on this-machine")
