@@ -6,7 +6,7 @@ from datetime import timedelta
 from opsbot import approvals, standing
 from opsbot.actions import Prepared
 from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Impact, Json, Place
-from opsbot.errors import Conflict, ToolError, TooManyRequests
+from opsbot.errors import Conflict, ToolError, TooManyRequests, audited
 from opsbot.pace import Pace, check_may_ask_more
 from opsbot.policy import PolicyRules
 from opsbot.register import Register
@@ -42,6 +42,7 @@ class Openings:
             await self.register.store.audit.append(
                 AuditEntry("request.refused", now, requester.key, place.key, facts=facts)
             )
+            audited(error)
             raise
 
     async def stand(self, approval: Approval, prepared: Prepared) -> Approval | None:

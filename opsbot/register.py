@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from opsbot import approvals
 from opsbot.delivery import Delivery
 from opsbot.domain import Actor, Approval, ApprovalState, MessageRef
-from opsbot.errors import ApprovalError, Conflict, NotAllowed, WrongCard
+from opsbot.errors import ApprovalError, Conflict, NotAllowed, WrongCard, audited
 from opsbot.ports import Clock, Store
 from opsbot.seals import ButtonSeals, Pressed
 
@@ -67,3 +67,4 @@ class Register:
         facts = {"verb": verb, "reason": type(error).__name__}
         record = approvals.entry(approval, "decision.refused", self.clock.now(), actor=actor, facts=dict(facts))
         await self.store.audit.append(record)
+        audited(error)
