@@ -16,7 +16,7 @@ demo: .venv/runtime ## try opsbot in a browser page; no account, nothing leaves 
 	.venv/bin/opsbot demo --port $(PORT) --data $(DATA)
 
 test: .venv/dev ## all tests that need nothing but Python (under 10 minutes)
-	.venv/bin/pytest -m "not fleet and not browser and not kill and not sabotage"
+	.venv/bin/pytest -n 4 --dist loadfile -m "not fleet and not browser and not kill and not sabotage"
 
 check: .venv/dev ## format, lint, types, import rules, documentation
 	.venv/bin/ruff format --check .
@@ -26,19 +26,19 @@ check: .venv/dev ## format, lint, types, import rules, documentation
 	.venv/bin/pytest tests/docs tests/unit/test_config.py
 
 test-fleet: .venv/dev ## tests on real hosts (root; see tests/fleet)
-	.venv/bin/pytest -m fleet
+	.venv/bin/pytest -m fleet tests/fleet
 
 test-e2e: .venv/dev ## the page, in headless Chromium
 	.venv/bin/pytest -m browser
 
 test-kill: .venv/dev ## kill the bot at the worst moments
-	.venv/bin/pytest -m kill
+	.venv/bin/pytest -m kill tests/kill
 
 test-sabotage: .venv/dev ## take out every defence in turn; each time a test has to fail
 	.venv/bin/pytest -m sabotage -n 2
 
 safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
-	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json .venv/bin/pytest tests/safety
+	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json .venv/bin/pytest -n 2 --dist loadfile tests/safety
 	.venv/bin/python -m tests.safety.page
 
 lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)

@@ -3,6 +3,7 @@
 `SAFETY_SCALE=full` takes the sizes of the tables instead of small ones; `SAFETY_FIGURES=FILE` writes the figures.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -106,19 +107,21 @@ def pytest_sessionfinish() -> None:
     if not path or not _RUNS:
         return
     file = Path(path)
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    at = time.strftime("%Y-%m-%d", time.gmtime())
-    known |= {
-        row: {
-            "on": at,
-            "scale": "full" if FULL else "small",
-            "tests": run.tests,
-            "failed": run.failed,
-            "skipped": run.skipped,
-            "seconds": round(run.seconds, 1),
-            "figures": run.figures,
-            "modules": sorted(run.modules),
-        }
-        for row, run in _RUNS.items()
+    with Path(f"{path}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may share the rows of a run
+        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        known |= {row: _record(run) for row, run in _RUNS.items()}
+        file.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _record(run: RowRun) -> dict[str, object]:
+    return {
+        "on": time.strftime("%Y-%m-%d", time.gmtime()),
+        "scale": "full" if FULL else "small",
+        "tests": run.tests,
+        "failed": run.failed,
+        "skipped": run.skipped,
+        "seconds": round(run.seconds, 1),
+        "figures": run.figures,
+        "modules": sorted(run.modules),
     }
-    file.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
