@@ -22,6 +22,7 @@ from opsbot.prompts import system_prompt
 from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
 from opsbot.register import Register
+from opsbot.replica import Replica
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
@@ -61,6 +62,7 @@ class Settings:
 
 def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: Settings) -> Service:
     """Build the service; nothing runs before its `start`."""
+    replica = Replica(ports.store.replicas, ports.store.leases, ports.clock)
     recorder = Recorder(ports.store.samples, ports.clock, every_s=settings.sample_every_s)
     machines = RecordingMachines(ports.machines, recorder)
     sampling = Sampling(
@@ -69,6 +71,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         hosts=lambda: tuple(catalogue.inventory.hosts.values()),
         clock=ports.clock,
         every_s=settings.sample_every_s,
+        leads=replica.leads,
     )
     identity = Identity(ports.directory, settings.rules)
     executor = Executor(
@@ -77,7 +80,9 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        surroundings=Surroundings(redactor, settings.threads, settings.sleep, recorder, identity.now),
+        surroundings=Surroundings(
+            redactor, settings.threads, settings.sleep, recorder, identity.now, replica.check_sure
+        ),
     )
     seals = ButtonSeals(settings.button_key)
 
@@ -85,7 +90,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         minutes = executor.standing_minutes(card.approval)
         return replace(card, seal=seals.of(card.approval), while_minutes=minutes)
 
-    delivery = Delivery(ports.chat, ports.store, dress)
+    delivery = Delivery(ports.chat, ports.store, replica, dress)
 
     async def settled(approval: Approval) -> None:
         await service.settled(approval)
@@ -102,6 +107,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         rules=settings.rules,
         lifetime_s=settings.lifetime_s,
         settled=settled,
+        replica=replica,
         pace=settings.pace,
     )
     loop = TurnLoop(
@@ -124,10 +130,12 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         delivery=delivery,
         clock=ports.clock,
         turns_at_once=asyncio.Semaphore(settings.turns_at_once),
+        replica=replica,
     )
     service = Service(
         Parts(
             store=ports.store,
+            replica=replica,
             identify=identity.now,
             catalogue=catalogue,
             executor=executor,

@@ -4,9 +4,10 @@ import asyncio
 import getpass
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -36,7 +37,7 @@ from opsbot.domain import (
     IncomingMessage,
     Place,
 )
-from opsbot.errors import ConfigError
+from opsbot.errors import ConfigError, Fenced
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory
 from opsbot.prompts import prompt_digest
@@ -67,11 +68,29 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
         running = _running(base, connection.chat, connection.directory, sample_every_s=config.settings.history.every_s)
         async with running as service, _reloading(base):
             announcing = asyncio.create_task(_announce(connection, ready))
-            await connection.serve(service, stop)
+            await _unless_given_up(connection.serve(service, stop), service)
             announcing.cancel()
             log.info("opsbot.stopping")
     finally:
         await connection.close()
+
+
+async def _unless_given_up(serving: Coroutine[Any, Any, None], service: Service) -> None:
+    """Serve to the end. A replica the others gave up stops where it stands: what it still had to send is theirs.
+
+    Raises:
+        Fenced: it was given up.
+    """
+    task = asyncio.ensure_future(serving)
+    given_up = asyncio.create_task(service.given_up.wait())
+    await asyncio.wait({task, given_up}, return_when=asyncio.FIRST_COMPLETED)
+    given_up.cancel()
+    if task.done():
+        task.result()
+        return
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    raise Fenced("The other replicas gave this one up after it was silent for too long. Its work is theirs now.")
 
 
 async def converse(config: Config, *, question: str | None) -> int:

@@ -7,9 +7,23 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from opsbot.domain import Actor, Approval, ApprovalState, Card, Chart, Content, MessageRef, Order, Place, Step, Text
+from opsbot.domain import (
+    Actor,
+    Approval,
+    ApprovalState,
+    Card,
+    Chart,
+    Content,
+    MessageRef,
+    Order,
+    OutboxItem,
+    Place,
+    Step,
+    Text,
+)
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import Chat, LiveText, Store
+from opsbot.replica import Replica
 
 # An unknown outcome may still be settled, so its card is not.
 _ENDS = frozenset(state for state in ApprovalState if state.final) - {ApprovalState.UNKNOWN}
@@ -26,10 +40,11 @@ Dress = Callable[[Card], Card]
 class Delivery:
     """Posts through the outbox; one at a time per key, so that two updates never become two messages."""
 
-    def __init__(self, chat: Chat, store: Store, dress: Dress) -> None:
+    def __init__(self, chat: Chat, store: Store, replica: Replica, dress: Dress) -> None:
         """`dress` completes a card by what goes with its buttons."""
         self._chat = chat
         self._store = store
+        self._replica = replica
         self._dress = dress
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stale: dict[str, tuple[Place, Content]] = {}
@@ -41,16 +56,27 @@ class Delivery:
         """
         async with self._lock(key):
             item = await self._store.outbox.put(key, place, content)
+            if not item.ours:
+                return item.ref
             try:
-                ref = item.ref or (await self._chat.find(place, key) if recovering else None)
-                ref = await self._bring(place, ref, content, key)
+                return await self._bring_newest(item, recovering=recovering)
             except ChatError as error:
                 log.warning("outbox.delayed", key=key, error=str(error))
                 self._stale[key] = (place, content)
                 return None
-            self._stale.pop(key, None)
-            await self._store.outbox.sent(key, ref, settled=_settled(content))
-            return ref
+
+    async def _bring_newest(self, item: OutboxItem, *, recovering: bool) -> MessageRef:
+        """Bring people the content, and again while somebody puts a newer one meanwhile. Raises ChatError."""
+        while True:
+            content = await self._current(item.content)
+            known = item.ref or (await self._chat.find(item.place, item.key) if recovering else None)
+            ref = await self._bring(item.place, known, content, item.key)
+            self._stale.pop(item.key, None)
+            settled = _settled(content)
+            newer = await self._store.outbox.sent(item.key, ref, version=item.version, settled=settled)
+            if newer is None:
+                return ref
+            item = newer
 
     async def _bring(self, place: Place, ref: MessageRef | None, content: Content, key: str) -> MessageRef:
         """Edit the message, or post it if there is none (any more). Raises ChatError."""
@@ -60,15 +86,17 @@ class Delivery:
                 return ref
             except MessageGone:
                 log.info("outbox.gone", key=key)
+        self._replica.check_sure()
         return await self._chat.post(place, content, key=key)
 
     async def finish(self, key: str, place: Place, content: Content, live: LiveText) -> None:
         """Bring a live draft to its end; if that fails, the message goes the ordinary way."""
         async with self._lock(key):
-            await self._store.outbox.put(key, place, content)
+            item = await self._store.outbox.put(key, place, content)
             try:
-                await self._store.outbox.sent(key, await live.finish(content))
-                return
+                ref = await live.finish(content)
+                if await self._store.outbox.sent(key, ref, version=item.version) is None:
+                    return
             except ChatError as error:
                 log.warning("live.failed", key=key, error=str(error))
         await self.send(key, place, content, recovering=True)
@@ -117,18 +145,26 @@ class Delivery:
         Looks first whether a message arrived after all, so that none is posted twice.
         """
         for item in await self._store.outbox.waiting():
-            await self.send(item.key, item.place, await self._current(item.content), recovering=True)
+            await self.send(item.key, item.place, item.content, recovering=True)
+
+    async def adopt(self, key: str) -> None:
+        """Finish what a replica that is gone had begun to send."""
+        item = await self._store.outbox.get(key)
+        if item is not None:
+            await self.send(key, item.place, item.content, recovering=True)
 
     async def resend(self) -> None:
         """Repeat what the chat service did not take."""
         for key, (place, content) in list(self._stale.items()):
-            await self.send(key, place, await self._current(content), recovering=True)
+            await self.send(key, place, content, recovering=True)
 
     async def _current(self, content: Content) -> Content:
+        """A card is drawn from its record as it is now: of two replicas' cards the newer one must win."""
         if not isinstance(content, Card):
             return content
-        newest = await self._store.approvals.get(content.approval.id)
-        return self._dress(replace(content, approval=newest or content.approval))
+        stored = await self._store.approvals.get(content.approval.id) or content.approval
+        same = stored.version <= content.approval.version
+        return self._dress(content if same else replace(content, approval=stored, steps=()))
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())

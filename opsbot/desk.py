@@ -26,6 +26,7 @@ from opsbot.domain import (
     Step,
     Text,
     Verdict,
+    run_lease,
 )
 from opsbot.errors import (
     AlreadyDecided,
@@ -44,6 +45,7 @@ from opsbot.pace import Pace, check_was_read
 from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
 from opsbot.register import Register
+from opsbot.replica import MAX_ATTEMPTS, Replica
 from opsbot.seals import Pressed
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ class ApprovalDesk:
     rules: PolicyRules
     lifetime_s: float
     settled: Settled
+    replica: Replica
     pace: Pace = field(default_factory=Pace)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _controls: dict[str, Control] = field(default_factory=dict)
@@ -270,16 +273,25 @@ class ApprovalDesk:
             kept.pop(approval_id, None)
 
     async def _run(self, approval: Approval, control: Control) -> None:
-        """Execute, keep the card current, report the end. The sweep settles whatever is cut short here."""
+        """Execute, keep the card current, report the end. The sweep settles whatever is cut short here.
+
+        Only under its lease: what a living replica has begun is never settled by another one.
+        """
+        lease = run_lease(approval.id)
         try:
+            if await self.replica.take(lease) is None:
+                return
             final = await self.executor.execute(approval, self._progress, control)
         except (Conflict, StoreError) as error:
             log.error("execution.interrupted", approval_id=approval.id, error=str(error))
+            await self.replica.drop(lease)
             await self._tell_trouble(approval, error)
             return
         except Exception:
             log.exception("execution.crashed", approval_id=approval.id)
+            await self.replica.drop(lease)
             return
+        await self.replica.drop(lease)
         log.info("execution.finished", approval_id=final.id, state=final.state)
         if approval.id in self._refreshing:
             await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
@@ -340,6 +352,20 @@ class ApprovalDesk:
             if await self.delivery.card_ref(approval.id) is None:
                 await self.register.show(approval)
 
+    async def adopt(self, approval_id: str) -> None:
+        """Go on with what a replica that is gone was at work on."""
+        approval = await self.store.approvals.get(approval_id)
+        if approval is not None and approval.state is ApprovalState.APPROVED:
+            self._start(approval)
+        elif approval is not None and approval.state in (ApprovalState.EXECUTING, ApprovalState.UNKNOWN):
+            await self._reconcile(approval)
+        elif await self.replica.take(run_lease(approval_id)) is not None:
+            await self.replica.drop(run_lease(approval_id))
+
+    def runs(self, approval_id: str) -> bool:
+        """Whether this process carries it out."""
+        return approval_id in self._running
+
     async def sweep(self) -> None:
         """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""
         now = self.clock.moment()
@@ -380,10 +406,16 @@ class ApprovalDesk:
         await self._after(expired)
 
     async def _reconcile(self, approval: Approval) -> None:
+        """Settle it, unless a living replica is at work on it."""
+        lease = await self.replica.take(run_lease(approval.id))
+        if lease is None:
+            return
         try:
-            final = await self.executor.reconcile(approval)
+            final = await self.executor.reconcile(approval, look=lease.attempts <= MAX_ATTEMPTS)
         except Conflict:
             return
+        finally:
+            await self.replica.drop(lease.name)
         if final is not approval:
             log.info("execution.reconciled", approval_id=final.id, state=final.state)
             await self._after(final)

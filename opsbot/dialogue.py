@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -23,9 +22,11 @@ from opsbot.domain import (
     ToolCall,
     Usage,
     UserMessage,
+    turn_lease,
 )
 from opsbot.errors import ChatError
 from opsbot.ports import Chat, Clock, LiveText, Store
+from opsbot.replica import ABANDONED, MAX_ATTEMPTS, Replica
 from opsbot.turn import TurnLoop, last_asker, wants_reply
 
 log = structlog.get_logger(__name__)
@@ -48,13 +49,13 @@ class Dialogue:
     delivery: Delivery
     clock: Clock
     turns_at_once: asyncio.Semaphore
-    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    replica: Replica
     _running: dict[str, asyncio.Task[tuple[Conversation, Outcome]]] = field(default_factory=dict)
     _stopped_by: dict[str, Actor] = field(default_factory=dict)
 
     async def hear(self, place: Place, message: UserMessage) -> None:
         """Append what a person wrote (once, also when repeated after a crash) and answer it."""
-        async with self._lock(place):
+        async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
             repeated = message in conversation.messages
             if not repeated:
@@ -66,15 +67,42 @@ class Dialogue:
 
     async def wake(self, place: Place, *, recovering: bool = False) -> None:
         """Go on where the history stands, if there is something to do. `recovering`: an earlier process began it."""
-        async with self._lock(place):
+        async with self.replica.hold(turn_lease(place.key)) as lease:
             conversation = await self.store.conversations.load(place)
-            if conversation.open_calls or wants_reply(conversation):
+            if not await self._is_due(conversation):
+                return
+            if lease.attempts > MAX_ATTEMPTS:
+                await self._abandon(conversation)
+            else:
                 await self._advance(conversation, recovering=recovering)
+
+    async def abandon(self, place: Place) -> None:
+        """Close a turn that ended opsbot each time it was tried, and say so."""
+        async with self.replica.hold(turn_lease(place.key)):
+            conversation = await self.store.conversations.load(place)
+            if await self._is_due(conversation):
+                await self._abandon(conversation)
+
+    async def _is_due(self, conversation: Conversation) -> bool:
+        """Whether there is something to do besides waiting for people."""
+        if wants_reply(conversation):
+            return True
+        approvals = {a.call_id: a for a in await self.store.approvals.of_conversation(conversation.id) if a.call_id}
+        waiting = {call_id for call_id, approval in approvals.items() if not approval.state.final}
+        return any(call.call_id not in waiting for call in conversation.open_calls)
+
+    async def _abandon(self, conversation: Conversation) -> None:
+        log.error("turn.abandoned", thread_id=conversation.id, attempts=MAX_ATTEMPTS)
+        last = AssistantMessage(ABANDONED, by_code=True)
+        view = TurnView(self, conversation.place, last_asker(conversation), recovering=True)
+        await view.ending(conversation, last)
+        await self.loop.stop(conversation, last)
+        await view.deliver()
 
     async def reset(self, place: Place, actor: Actor) -> None:
         """Forget the thread's history, as this person asked."""
         record = AuditEntry("conversation.reset", self.clock.now(), actor.key, place.key)
-        async with self._lock(place):
+        async with self.replica.hold(turn_lease(place.key)):
             await self.store.conversations.reset(await self.store.conversations.load(place), entries=[record])
 
     def stop(self, place: Place, actor: Actor) -> bool:
@@ -86,8 +114,9 @@ class Dialogue:
         task.cancel()
         return True
 
-    def _lock(self, place: Place) -> asyncio.Lock:
-        return self._locks.setdefault(place.key, asyncio.Lock())
+    def runs(self, place: Place) -> bool:
+        """Whether a turn of this thread runs in this process."""
+        return place.key in self._running
 
     async def _advance(self, conversation: Conversation, *, recovering: bool = False) -> None:
         async with self.turns_at_once:

@@ -740,7 +740,6 @@ class InboxItem:
     id: str
     event: Incoming
     received_at: datetime
-    attempts: int = 0
 
 
 # --- what goes out ---------------------------------------------------------------------------------------------------
@@ -842,6 +841,57 @@ class OutboxItem:
     content: Content
     state: OutboxState = OutboxState.WAITING
     ref: MessageRef | None = None
+    # Counts the contents under this key.
+    version: int = 1
+    # False: another replica is sending it, and brings this content too.
+    ours: bool = True
+
+
+# --- who is at work on what ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A note that a replica is at work on something; it lapses with the replica.
+
+    `attempts`: how many replicas have begun this work, this one included.
+    """
+
+    name: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """What a replica learns when it shows life: its own name, the beats of the `others`, and leases by name.
+
+    `handed` were given to this replica just now; `lapsed` wait for anyone to take them over.
+    """
+
+    me: str
+    others: Mapping[str, int]
+    handed: tuple[str, ...] = ()
+    lapsed: tuple[str, ...] = ()
+
+
+def event_lease(item_id: str) -> str:
+    """Name the lease of who handles an event."""
+    return f"event:{item_id}"
+
+
+def turn_lease(conversation_id: str) -> str:
+    """Name the lease of who has a conversation's turn."""
+    return f"turn:{conversation_id}"
+
+
+def run_lease(approval_id: str) -> str:
+    """Name the lease of who carries an approved action out, or looks what became of it."""
+    return f"run:{approval_id}"
+
+
+def message_lease(key: str) -> str:
+    """Name the lease of who sends a message."""
+    return f"send:{key}"
 
 
 # --- audit -----------------------------------------------------------------------------------------------------------

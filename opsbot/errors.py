@@ -26,7 +26,8 @@ OpsbotError                  text is safe to show to the person named below
 │   ├── ContextTooLong       the conversation does not fit the model; trim it and ask again
 │   └── BudgetSpent          a limit of this turn or day is used up
 ├── StoreError               the operator: the database cannot be used
-│   └── Conflict             the row moved on since it was read; read again, or stop
+│   ├── Conflict             the row moved on since it was read; read again, or stop
+│   └── Fenced               the other replicas gave this one up; begin anew
 └── ChatError                the chat service refused or cannot be reached
     └── MessageGone          the message to edit is not there any more; post it anew
 
@@ -187,6 +188,10 @@ class StoreError(OpsbotError):
 
 class Conflict(StoreError):
     """Somebody else changed the row since it was read."""
+
+
+class Fenced(StoreError):
+    """The other replicas took this one for dead; whatever it was at work on is theirs by now."""
 
 
 class ChatError(OpsbotError):

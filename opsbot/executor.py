@@ -32,6 +32,7 @@ from opsbot.errors import (
     BadArguments,
     CommandTimedOut,
     Expired,
+    Fenced,
     HostUnreachable,
     OpsbotError,
     Stale,
@@ -55,6 +56,8 @@ _AVAILABLE_TIMEOUT_S = 10.0
 # An action whose intent took longer than this to be on disk is not run: what follows could not be recorded in time.
 _INTENT_MAX_S = 4.0
 
+_NOT_LOOKED = (Result.UNKNOWN, "opsbot ended each time it looked, so it looks no more: see for yourself.")
+
 T = TypeVar("T")
 
 
@@ -76,12 +79,17 @@ class FanOut:
         return json.dumps(content, ensure_ascii=False, default=str)
 
 
+def _unchecked() -> None:
+    """For reads, and where nothing can be in the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
     `sleep` is how a tool waits (seconds). What actions bring back passes `redactor` before it is stored or shown.
-    `past`: what was measured earlier. `identify`: who somebody is now.
+    `past`: what was measured earlier. `identify`: who somebody is now. `check` is called right before each command of
+    an action, in its thread, and raises Fenced when it must not be sent any more.
     """
 
     redactor: Redactor
@@ -89,6 +97,7 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
     past: Past | None = None
     identify: Identify = unchanged
+    check: Callable[[], None] = _unchecked
 
 
 class Executor:
@@ -207,14 +216,18 @@ class Executor:
             return ToolError(f"The tool itself failed ({type(error).__name__}); the log has the rest.")
 
     def _call(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Any:
-        context = self._context(tool.timeout_s)
+        context = self._context(
+            tool.timeout_s, check=_unchecked if tool.risk is Risk.READ else self._surroundings.check
+        )
         checked = self._arguments(tool, arguments)
         return tool.function(context, host, **checked) if host else tool.function(context, **checked)
 
-    def _context(self, timeout_s: float) -> Context:
+    def _context(self, timeout_s: float, *, check: Callable[[], None] = _unchecked) -> Context:
         hosts = tuple(self._catalogue.inventory.hosts.values())
         around = self._surroundings
-        return Context(self._machines, timeout_s=timeout_s, hosts=hosts, sleep=around.sleep, past=around.past)
+        return Context(
+            self._machines, timeout_s=timeout_s, hosts=hosts, sleep=around.sleep, past=around.past, check=check
+        )
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         kinds: dict[str, type[str]] = {parameter.name: Unit for parameter in tool.parameters if parameter.is_unit}
@@ -262,8 +275,11 @@ class Executor:
         )
         return await campaign.run()
 
-    async def reconcile(self, approval: Approval) -> Approval:
-        """Settle an action whose end was never recorded, by looking at its hosts; nothing is run again."""
+    async def reconcile(self, approval: Approval, *, look: bool = True) -> Approval:
+        """Settle an action whose end was never recorded, by looking at its hosts; nothing is run again.
+
+        Not `look`: looking itself has ended opsbot too often, so people have to.
+        """
         started = await self._store.operations.started(approval.id)
         known = {outcome.host: outcome for outcome in approval.outcomes if outcome.result is not Result.UNKNOWN}
         outcomes = []
@@ -271,7 +287,7 @@ class Executor:
             if name in known:
                 outcomes.append(known[name])
             elif name in started:
-                outcomes.append(await self._look(approval, name))
+                outcomes.append(await self._look(approval, name) if look else HostOutcome(name, *_NOT_LOOKED))
         note = "opsbot was interrupted during this action and looked at the host afterwards; nothing was run twice."
         if not outcomes:
             note = "opsbot was interrupted before the command was sent; nothing was run. Ask again."
@@ -383,7 +399,7 @@ class Executor:
         trouble = ""
         try:
             await self._within(prepared.tool.timeout_s, call)
-        except HostUnreachable as error:
+        except (HostUnreachable, Fenced) as error:
             return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {error}")
         except ToolError as error:
             trouble = str(error)

@@ -11,6 +11,7 @@ from opsbot.domain import (
     ApprovalState,
     AuditEntry,
     AuditRecord,
+    Beats,
     CertificateReport,
     Chart,
     CheckResult,
@@ -22,6 +23,7 @@ from opsbot.domain import (
     InboxItem,
     Incoming,
     Json,
+    Lease,
     LogLine,
     Membership,
     Message,
@@ -282,15 +284,22 @@ class Inbox(Protocol):
     """Events, written before they are acknowledged; each is handled once."""
 
     async def accept(self, keys: Sequence[str], event: Incoming, at: datetime) -> str | None:
-        """Store the event unless one of its dedupe keys is known; return its new id, or None for a duplicate."""
+        """Store the event unless one of its dedupe keys is known; return its new id, or None for a duplicate.
+
+        The event is leased to this replica (`domain.event_lease`) in the same transaction.
+        """
         ...
 
     async def waiting(self) -> tuple[InboxItem, ...]:
         """Events accepted and not finished, oldest first."""
         ...
 
+    async def get(self, item_id: str) -> InboxItem | None:
+        """Return an event that is not finished."""
+        ...
+
     async def finish(self, item_id: str) -> None:
-        """Mark an event as handled."""
+        """Mark an event as handled, and end its lease; nothing happens if that is not this replica's (any more)."""
         ...
 
     async def prune(self, before: datetime) -> int:
@@ -376,6 +385,7 @@ class Operations(Protocol):
 
         Raises:
             Conflict: the approval is not executing, or its digest differs.
+            Fenced: this replica was given up.
         """
         ...
 
@@ -385,14 +395,23 @@ class Operations(Protocol):
 
 
 class Outbox(Protocol):
-    """Messages to deliver once."""
+    """Messages to deliver once. One replica at a time sends a message, by a lease (`domain.message_lease`)."""
 
     async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
-        """Store a message to send; for a known key update the content, which waits again, and return the row."""
+        """Store a message to send; for a known key update the content, which waits again, and return the row.
+
+        Unless `ours`, a living replica is sending it and will bring this content.
+        """
         ...
 
-    async def sent(self, key: str, ref: MessageRef, *, settled: bool = True) -> None:
-        """Record where it stands. Not `settled`: its content will change, so it stays among the waiting."""
+    async def sent(self, key: str, ref: MessageRef, *, version: int, settled: bool = True) -> OutboxItem | None:
+        """Record where that version stands. Not `settled`: its content will change, so it stays among the waiting.
+
+        Returns the message with its newest content if that moved on meanwhile: send it again. None: the lease ended.
+
+        Raises:
+            Fenced: this replica was given up.
+        """
         ...
 
     async def waiting(self) -> tuple[OutboxItem, ...]:
@@ -401,6 +420,58 @@ class Outbox(Protocol):
 
     async def get(self, key: str) -> OutboxItem | None:
         """Return one row."""
+        ...
+
+
+class Leases(Protocol):
+    """Who is at work on what, among the replicas on one database. A lease lapses with the replica that holds it."""
+
+    async def take(self, name: str) -> Lease | None:
+        """Take the lease, or take it over if it has lapsed; None while another living replica holds it.
+
+        Raises:
+            Fenced: this replica was given up.
+        """
+        ...
+
+    async def drop(self, name: str) -> None:
+        """End the lease, if it is this replica's."""
+        ...
+
+    async def hand_over(self, name: str, *, to_holder_of: str) -> bool:
+        """Give this replica's lease to the living replica that holds another; False: there is none, or it is this one.
+
+        The other learns of it at its next beat.
+        """
+        ...
+
+
+class Replicas(Protocol):
+    """The living processes on one database, as they know each other. Opening the store makes a process one of them."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether there can be others. Where not, whatever an earlier process held has lapsed from the start."""
+        ...
+
+    async def join(self) -> None:
+        """Begin anew, before anything is held."""
+        ...
+
+    async def beat(self) -> Beats:
+        """Show that this replica lives, and learn of the others.
+
+        Raises:
+            Fenced: they gave this replica up.
+        """
+        ...
+
+    async def give_up(self, replica: str, beat: int) -> bool:
+        """Count another replica as dead, unless it has shown life since that beat: its leases lapse."""
+        ...
+
+    async def leave(self) -> None:
+        """End in good order: what this replica holds lapses at once, and is not counted as an attempt."""
         ...
 
 
@@ -450,6 +521,10 @@ class Samples(Protocol):
 class Store(Protocol):
     """One database."""
 
+    @property
+    def replicas(self) -> Replicas: ...
+    @property
+    def leases(self) -> Leases: ...
     @property
     def inbox(self) -> Inbox: ...
     @property

@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 class Sampling:
     """Looks at each of `hosts()` once in `every_s` seconds, evenly spread; every ten minutes more closely.
 
-    A host is never asked twice at once. A host suspected down is answered for by its connection pool at once, and
-    tried for real as rarely as by everybody else.
+    Of several replicas the one that `leads` does it for all. A host is never asked twice at once. A host suspected
+    down is answered for by its connection pool at once, and tried for real as rarely as by everybody else.
     """
 
     def __init__(
@@ -38,12 +38,14 @@ class Sampling:
         hosts: Callable[[], Sequence[Host]],
         clock: Clock,
         every_s: float,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._machines = machines
         self._recorder = recorder
         self._hosts = hosts
         self._clock = clock
         self._every_s = every_s
+        self._leads = leads
         self._facts_rounds = max(1, round(FACTS_EVERY_S / every_s)) if every_s else 1
         self._lanes = Lanes(_AT_ONCE, "opsbot-sample", most=_MOST)
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -79,7 +81,7 @@ class Sampling:
             number += 1
 
     def _begin(self, host: Host, *, closely: bool) -> None:
-        if host.name in self._looks:
+        if host.name in self._looks or not self._leads():
             return
         task = asyncio.create_task(self._look(host, closely=closely))
         self._looks[host.name] = task

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -10,6 +10,7 @@ import structlog
 
 from opsbot import answers, commands, replies, standing
 from opsbot.actions import Catalogue, Prepared
+from opsbot.background import Background, guarded
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
@@ -35,26 +36,25 @@ from opsbot.domain import (
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BadArguments, ChatError, OpsbotError, StoreError, audited
+from opsbot.errors import BadArguments, ChatError, Fenced, OpsbotError, StoreError, audited
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor
 from opsbot.identity import Identify
+from opsbot.life import Life, Organs
 from opsbot.looking import Looks
 from opsbot.minutes import Minutes
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.redact import Redactor
+from opsbot.replica import Replica
 from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 from opsbot.seals import Pressed
+from opsbot.takeover import Takeover
 
 log = structlog.get_logger(__name__)
-
-_SWEEP_S = 5.0
-_DRAIN_S = 20.0
-_LAST_WRITE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Parts:
     """What the service works with; put together by bootstrap."""
 
     store: Store
+    replica: Replica
     identify: Identify
     catalogue: Catalogue
     executor: Executor
@@ -77,16 +78,40 @@ class Parts:
     looks: Looks
     bot_name: str = "opsbot"
 
+    @property
+    def organs(self) -> Organs:
+        """The parts that live."""
+        return Organs(
+            self.store,
+            self.replica,
+            self.executor,
+            self.clock,
+            self.delivery,
+            self.desk,
+            self.dialogue,
+            self.escalation,
+            self.recorder,
+            self.sampling,
+        )
+
 
 class Service:
     """Implements `ports.Handler`."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
-        self._sweeping = False
-        self._swept = asyncio.Event()
+        self._background = Background()
+        self._takeover = Takeover(
+            store=parts.store,
+            replica=parts.replica,
+            delivery=parts.delivery,
+            desk=parts.desk,
+            dialogue=parts.dialogue,
+            clock=parts.clock,
+            background=self._background,
+            handle=self._handle,
+        )
+        self._life = Life(parts.organs, self._background, self._takeover.adopt, self._handle)
 
     # --- events in ---------------------------------------------------------------------------------------------------
 
@@ -95,50 +120,50 @@ class Service:
         received_at = self._parts.clock.now()
         try:
             item_id = await self._parts.store.inbox.accept(keys, event, received_at)
+        except Fenced:
+            raise  # not acknowledged: other replicas work on
         except StoreError as error:
             log.error("event.not_written", error=str(error))
             if self._parts.looks.is_new(keys):
-                self._spawn(self._guarded("unrecorded", self._unrecorded(event, error)))
+                self._background.begin_guarded("unrecorded", self._unrecorded(event, error))
             if isinstance(event, IncomingMessage):
                 raise  # not acknowledged: it comes again, perhaps to a database that works
             return True
         if item_id is None:
             return False
-        self._spawn(self._handle(InboxItem(item_id, event, received_at)))
+        self._background.begin(self._handle(InboxItem(item_id, event, received_at)))
         return True
 
     async def knows(self, place: Place) -> bool:
         """Whether there is a conversation in this thread."""
         return (await self._parts.store.conversations.load(place)).version > 0
 
-    async def idle(self) -> None:
-        """Wait until no event, turn, action or sweep is under way."""
-        while work := {*self._tasks, *self._parts.desk.running}:
-            await asyncio.wait(work)
-        if self._sweeping:
-            await self._swept.wait()
-
     async def _handle(self, item: InboxItem) -> None:
         """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""
         event = item.event
         with structlog.contextvars.bound_contextvars(thread_id=event.place.key, event_id=item.id):
             try:
+                if await self._takeover.hand_over(item):
+                    return
                 await self._dispatch(item)
+            except Fenced:
+                raise
             except StoreError as error:
-                log.error("event.postponed", error=str(error))  # it stays in the inbox for the next start
-                text = f"I cannot use my database just now, so nothing was done. {error}"
-                await self._tell(event, Text(text, trusted=True))
+                log.error("event.postponed", error=str(error))
+                if self._life.postpone(item):
+                    text = f"I cannot use my database just now, so nothing was done. I keep it and try again. {error}"
+                    await self._tell(event, Text(text, trusted=True))
                 return
             except OpsbotError as error:
                 log.info("event.refused", error=type(error).__name__)
-                await self._guarded("audit", self._record_refusal(event, error))
+                await guarded("audit", self._record_refusal(event, error))
                 await self._tell(event, Text(str(error), trusted=True))
             except Exception:
                 error_id = secrets.token_hex(4)
                 log.exception("event.failed", error_id=error_id)
                 text = f"Something went wrong on my side (error {error_id}); my log has the rest under that id."
                 await self._tell(event, Text(text, trusted=True))
-            await self._guarded("inbox", self._parts.store.inbox.finish(item.id))
+            await guarded("inbox", self._parts.store.inbox.finish(item.id))
 
     async def _unrecorded(self, event: Incoming, error: StoreError) -> None:
         """Handle an event without its row in the inbox, for people who may ask at all."""
@@ -339,71 +364,26 @@ class Service:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
+    @property
+    def given_up(self) -> asyncio.Event:
+        """Set once the other replicas gave this one up: it has dropped everything and must end."""
+        return self._life.given_up
+
     async def start(self) -> None:
-        """Take up whatever the last process left, then begin to sweep. Call once the chat service is reachable."""
-        await self._parts.delivery.recover()
-        await self._parts.desk.recover()
-        for item in await self._parts.store.inbox.waiting():
-            self._spawn(self._handle(item))
-        for place in await self._parts.store.conversations.needing_turn():
-            self._spawn(self._guarded("wake", self._parts.dialogue.wake(place, recovering=True)))
-        self._sweeper = asyncio.create_task(self._sweep())
-        self._parts.sampling.start()
+        """Take up whatever was left by others, and go on from there. Call once the chat service is reachable."""
+        await self._life.start()
+
+    async def idle(self) -> None:
+        """Wait until no event, turn, action or sweep is under way."""
+        await self._life.idle()
 
     async def settled(self, approval: Approval) -> None:
         """An approval reached its end: the conversation that asked for it goes on."""
-        self._spawn(self._guarded("wake", self._parts.dialogue.wake(approval.place)))
+        self._background.begin_guarded("wake", self._parts.dialogue.wake(approval.place))
 
     async def stop(self) -> None:
-        """End within 20 s: running actions are waited for, turns are left to be resumed at the next start."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        await self._parts.sampling.stop()
-        await self._parts.desk.drain(_DRAIN_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._parts.executor.close()
-        await self._guarded("samples", self._last_samples())
-
-    async def _last_samples(self) -> None:
-        """Write what was measured last, if that is quick."""
-        try:
-            async with asyncio.timeout(_LAST_WRITE_S):
-                await self._parts.recorder.write(everything=True)
-        except TimeoutError:
-            log.warning("samples.lost")
-
-    async def _sweep(self) -> None:
-        while True:
-            await self._parts.clock.sleep(_SWEEP_S)
-            self._sweeping = True
-            self._swept.clear()
-            await self._guarded("sweep", self._parts.desk.sweep())
-            await self._guarded("escalation", self._parts.escalation.look())
-            await self._guarded("sweep", self._parts.delivery.resend())
-            # Last, so that what people wait for never waits for it.
-            await self._guarded("samples", self._parts.recorder.write())
-            await self._guarded("samples", self._parts.recorder.thin())
-            self._sweeping = False
-            self._swept.set()
-
-    async def _guarded(self, what: str, work: Awaitable[None]) -> None:
-        """Background work nobody waits for: a failure is logged, and the next sweep or start tries again."""
-        try:
-            await work
-        except StoreError as error:
-            log.error("background.failed", what=what, error=str(error))
-        except Exception:
-            log.exception("background.failed", what=what)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """End within 20 s: running actions are waited for, turns left to other replicas or the next start."""
+        await self._life.stop()
 
 
 def _account(actor: Actor) -> Actor:

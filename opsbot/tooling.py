@@ -56,7 +56,7 @@ class NoPast:
 class Context:
     """What a tool may do: look at hosts and run commands on them, all within one deadline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent settings, all with defaults
         self,
         machines: Machines,
         *,
@@ -65,7 +65,10 @@ class Context:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         past: Past | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check` is called right before every command of the tool's and may raise, so that it is not sent."""
+        self._check = check
         self._machines = machines
         self._past = past or NoPast()
         self._monotonic = monotonic
@@ -83,6 +86,7 @@ class Context:
 
     def run(self, host: Host, *argv: str, max_bytes: int = 65536, stdin: str = "") -> CommandResult:
         """Run one command on the host: an argument vector, never a shell line."""
+        self._check()
         return self._machines.run(host, argv, timeout_s=self.remaining_s, max_bytes=max_bytes, stdin=stdin)
 
     def facts(self, host: Host) -> ServerFacts:
@@ -118,6 +122,7 @@ class Context:
 
     def act(self, host: Host, verb: UnitVerb, unit: str) -> CommandResult:
         """Do this to a service, once."""
+        self._check()
         return self._machines.services(host).act(verb, unit, timeout_s=self.remaining_s)
 
     def connections(self, host: Host, unit: UnitFacts) -> str:
@@ -149,6 +154,7 @@ class Context:
             monotonic=self._monotonic,
             sleep=self._sleep,
             past=self._past,
+            check=self._check,
         )
 
     def sleep(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -12,10 +13,12 @@ from opsbot.domain import (
     ApprovalState,
     AuditEntry,
     AuditRecord,
+    Beats,
     Content,
     Conversation,
     InboxItem,
     Incoming,
+    Lease,
     Message,
     MessageRef,
     Metric,
@@ -23,8 +26,10 @@ from opsbot.domain import (
     OutboxState,
     Place,
     Sample,
+    event_lease,
+    message_lease,
 )
-from opsbot.errors import Conflict, StoreError
+from opsbot.errors import Conflict, Fenced, StoreError
 
 TEST_KEY = bytes(range(32))
 
@@ -46,8 +51,112 @@ class Outage:
 
 
 @dataclass
+class Register:
+    """The replicas and leases that all stores on one database share."""
+
+    beats: dict[str, int] = field(default_factory=dict)
+    holders: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    handed: set[str] = field(default_factory=set)
+
+    def lapsed(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, holder in self.holders.items() if holder not in self.beats))
+
+
+@dataclass
+class MemoryLeases:
+    outage: Outage
+    register: Register
+    replica: str
+
+    async def take(self, name: str) -> Lease | None:
+        await self.outage.step()
+        return self.took(name)
+
+    def check(self) -> None:
+        if self.replica not in self.register.beats:
+            raise Fenced("The other replicas gave this one up.")
+
+    def took(self, name: str) -> Lease | None:
+        """Take it within a step of another part."""
+        self.check()
+        holder = self.register.holders.get(name)
+        if holder not in (None, self.replica) and holder in self.register.beats:
+            return None
+        counted = holder not in ("", self.replica)
+        self.register.attempts[name] = self.register.attempts.get(name, 0) + counted
+        self.register.holders[name] = self.replica
+        self.register.handed.discard(name)
+        return Lease(name, self.register.attempts[name])
+
+    async def drop(self, name: str) -> None:
+        await self.outage.step()
+        self.dropped(name)
+
+    def dropped(self, name: str) -> bool:
+        """Drop it within a step of another part."""
+        if self.register.holders.get(name) != self.replica:
+            return False
+        del self.register.holders[name], self.register.attempts[name]
+        self.register.handed.discard(name)
+        return True
+
+    async def hand_over(self, name: str, *, to_holder_of: str) -> bool:
+        await self.outage.step()
+        holder = self.register.holders.get(to_holder_of, "")
+        mine = self.register.holders.get(name) == self.replica
+        if not mine or holder == self.replica or holder not in self.register.beats:
+            return False
+        self.register.holders[name] = holder
+        self.register.handed.add(name)
+        return True
+
+
+@dataclass
+class MemoryReplicas:
+    leases: MemoryLeases
+    shared: bool = False
+
+    async def join(self) -> None:
+        await self.leases.outage.step()
+        self.joined()
+
+    def joined(self) -> None:
+        """As `join`, for the constructor."""
+        if not self.shared:
+            # A fake outlives the processes that use it one after another under its one name.
+            self.leases.register.beats.clear()
+            self.leases.register.holders = dict.fromkeys(self.leases.register.holders, "an earlier process")
+        self.leases.register.beats.setdefault(self.leases.replica, 0)
+
+    async def beat(self) -> Beats:
+        await self.leases.outage.step()
+        self.leases.check()
+        register, me = self.leases.register, self.leases.replica
+        register.beats[me] += 1
+        handed = tuple(sorted(name for name in register.handed if register.holders[name] == me))
+        register.handed -= set(handed)
+        others = {replica: beat for replica, beat in register.beats.items() if replica != me}
+        return Beats(me, others, handed, register.lapsed())
+
+    async def give_up(self, replica: str, beat: int) -> bool:
+        await self.leases.outage.step()
+        if self.leases.register.beats.get(replica) != beat:
+            return False
+        del self.leases.register.beats[replica]
+        return True
+
+    async def leave(self) -> None:
+        await self.leases.outage.step()
+        register, me = self.leases.register, self.leases.replica
+        register.holders = {name: "" if holder == me else holder for name, holder in register.holders.items()}
+        register.beats.pop(me, None)
+
+
+@dataclass
 class MemoryInbox:
     outage: Outage
+    leases: MemoryLeases
     keys: dict[str, str] = field(default_factory=dict)
     items: dict[str, InboxItem] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
@@ -60,16 +169,23 @@ class MemoryInbox:
         self.keys = dict.fromkeys(keys, item_id) | self.keys
         if known is not None:
             return None
+        self.leases.check()
         self.items[item_id] = InboxItem(item_id, event, at)
+        self.leases.took(event_lease(item_id))
         return item_id
 
     async def waiting(self) -> tuple[InboxItem, ...]:
         await self.outage.step()
         return tuple(item for item in self.items.values() if item.id not in self.finished)
 
+    async def get(self, item_id: str) -> InboxItem | None:
+        await self.outage.step()
+        return None if item_id in self.finished else self.items.get(item_id)
+
     async def finish(self, item_id: str) -> None:
         await self.outage.step()
-        self.finished.add(item_id)
+        if self.leases.dropped(event_lease(item_id)):
+            self.finished.add(item_id)
 
     async def prune(self, before: datetime) -> int:
         await self.outage.step()
@@ -211,11 +327,13 @@ class MemoryApprovals:
 @dataclass
 class MemoryOperations:
     outage: Outage
+    leases: MemoryLeases
     approvals: MemoryApprovals
     rows: set[tuple[str, str]] = field(default_factory=set)
 
     async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
         await self.outage.step()
+        self.leases.check()
         stored = self.approvals.stored.get(approval.id)
         if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
             raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")
@@ -233,20 +351,27 @@ class MemoryOperations:
 @dataclass
 class MemoryOutbox:
     outage: Outage
+    leases: MemoryLeases
     items: dict[str, OutboxItem] = field(default_factory=dict)
 
     async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
         await self.outage.step()
-        known = self.items.get(key, OutboxItem(key, place, content))
-        self.items[key] = replace(known, content=content, state=OutboxState.WAITING)
-        return self.items[key]
+        ours = self.leases.took(message_lease(key)) is not None
+        known = self.items.get(key, OutboxItem(key, place, content, version=0))
+        self.items[key] = replace(known, content=content, state=OutboxState.WAITING, version=known.version + 1)
+        return replace(self.items[key], ours=ours)
 
-    async def sent(self, key: str, ref: MessageRef, *, settled: bool = True) -> None:
+    async def sent(self, key: str, ref: MessageRef, *, version: int, settled: bool = True) -> OutboxItem | None:
         await self.outage.step()
+        self.leases.check()
         if key not in self.items:
             raise StoreError(f"There is no outgoing message {key!r}.")
-        state = OutboxState.SENT if settled else OutboxState.WAITING
-        self.items[key] = replace(self.items[key], state=state, ref=ref)
+        item = self.items[key] = replace(self.items[key], ref=ref)
+        if item.version != version:
+            return item
+        self.items[key] = replace(item, state=OutboxState.SENT if settled else OutboxState.WAITING)
+        self.leases.dropped(message_lease(key))
+        return None
 
     async def waiting(self) -> tuple[OutboxItem, ...]:
         await self.outage.step()
@@ -305,13 +430,30 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.outage = Outage()
-        self.inbox = MemoryInbox(self.outage)
+        self._register = Register()
+        self._be_replica("replica-1", shared=False)
+        self.inbox = MemoryInbox(self.outage, self.leases)
         self.audit = MemoryAuditLog(self.outage)
         self.conversations = MemoryConversations(self.outage, self.audit)
         self.approvals = MemoryApprovals(self.outage, self.audit)
-        self.operations = MemoryOperations(self.outage, self.approvals)
-        self.outbox = MemoryOutbox(self.outage)
+        self.operations = MemoryOperations(self.outage, self.leases, self.approvals)
+        self.outbox = MemoryOutbox(self.outage, self.leases)
         self.samples = MemorySamples(self.outage)
+
+    def _be_replica(self, name: str, *, shared: bool) -> None:
+        self.leases = MemoryLeases(self.outage, self._register, name)
+        self.replicas = MemoryReplicas(self.leases, shared)
+        self.replicas.joined()
+
+    def beside(self) -> "MemoryStore":
+        """Return another replica's store on this database; from now on both are shared."""
+        self.replicas.shared = True
+        other = copy(self)
+        other._be_replica(f"replica-{len(self._register.beats) + 1}-{id(other):x}", shared=True)
+        other.inbox = replace(self.inbox, leases=other.leases)
+        other.operations = replace(self.operations, leases=other.leases)
+        other.outbox = replace(self.outbox, leases=other.leases)
+        return other
 
     async def close(self) -> None:
         self.outage.reason = "The database is closed: opsbot is shutting down."

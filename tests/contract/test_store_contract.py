@@ -417,7 +417,7 @@ async def test_a_message_waits_until_it_was_sent(store: Store) -> None:
         )
     assert [item.content for item in await store.outbox.waiting()] == contents
     ref = MessageRef("C1", "17.1")
-    await store.outbox.sent("k1", ref)
+    await store.outbox.sent("k1", ref, version=1)
     assert [item.key for item in await store.outbox.waiting()] == ["k0", "k2"]
     found = await store.outbox.get("k1")
     assert (found.state, found.ref, found.content) == (OutboxState.SENT, ref, contents[1])
@@ -430,7 +430,7 @@ async def test_a_known_key_gets_new_content_and_keeps_the_rest(store: Store) -> 
     await store.outbox.put("later", PLACE, Text("x"))
     await store.outbox.put("k", Place("T1", "C9"), Text("two"))
     assert [item.key for item in await store.outbox.waiting()] == ["k", "later"]
-    await store.outbox.sent("k", ref)
+    await store.outbox.sent("k", ref, version=2)
     item = await store.outbox.put("k", PLACE, Text("three"))
     assert (item.place, item.content, item.state, item.ref) == (PLACE, Text("three"), OutboxState.WAITING, ref)
     assert await store.outbox.get("k") == item
@@ -439,16 +439,16 @@ async def test_a_known_key_gets_new_content_and_keeps_the_rest(store: Store) -> 
 async def test_a_message_that_is_not_settled_stays_among_the_waiting_with_its_place(store: Store) -> None:
     ref = MessageRef("C1", "17.1")
     await store.outbox.put("k", PLACE, Text("one"))
-    await store.outbox.sent("k", ref, settled=False)
+    await store.outbox.sent("k", ref, version=1, settled=False)
     (item,) = await store.outbox.waiting()
     assert (item.state, item.ref) == (OutboxState.WAITING, ref)
-    await store.outbox.sent("k", ref)
+    await store.outbox.sent("k", ref, version=1)
     assert await store.outbox.waiting() == ()
 
 
 async def test_an_unknown_message_cannot_have_been_sent(store: Store) -> None:
     with pytest.raises(StoreError):
-        await store.outbox.sent("k", MessageRef("C1", "1"))
+        await store.outbox.sent("k", MessageRef("C1", "1"), version=1)
 
 
 # --- audit -----------------------------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from opsbot.adapters.store import schema
 from opsbot.adapters.store.codec import EVENTS
 from opsbot.adapters.store.database import Database
+from opsbot.adapters.store.leases import Membership, insert_lease
 from opsbot.audit import timestamp
-from opsbot.domain import InboxItem, Incoming
+from opsbot.domain import InboxItem, Incoming, event_lease
 
 _rows = schema.inbox.c
 WAITING = select(_rows.id, _rows.event, _rows.received_at).where(~_rows.finished).order_by(_rows.seq)
@@ -19,11 +20,12 @@ WAITING = select(_rows.id, _rows.event, _rows.received_at).where(~_rows.finished
 class SqlInbox:
     """Implements `ports.Inbox`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, membership: Membership) -> None:
         self._database = database
+        self._me = membership
 
     async def accept(self, keys: Sequence[str], event: Incoming, at: datetime) -> str | None:
-        """Store the event unless one of its keys is known. The other keys of a duplicate become known with it."""
+        """Store the event, leased, unless a key is known. The other keys of a duplicate become known with it."""
         item_id = secrets.token_hex(8)
 
         def work(connection: Connection) -> str | None:
@@ -34,6 +36,7 @@ class SqlInbox:
                 return None
             values = {"id": item_id, "event": EVENTS.encode(event), "received_at": timestamp(at), "finished": False}
             connection.execute(insert(schema.inbox).values(values))
+            insert_lease(connection, self._me, event_lease(item_id))
             return item_id
 
         return await self._database.write(work)
@@ -41,14 +44,23 @@ class SqlInbox:
     async def waiting(self) -> tuple[InboxItem, ...]:
         """Return events not finished, oldest first."""
         rows = await self._database.read(lambda connection: connection.execute(WAITING).all())
-        return tuple(
-            InboxItem(row.id, EVENTS.decode(row.event), datetime.fromisoformat(row.received_at)) for row in rows
-        )
+        return tuple(_item(row) for row in rows)
+
+    async def get(self, item_id: str) -> InboxItem | None:
+        """Return an event that is not finished."""
+        query = WAITING.where(_rows.id == item_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else _item(row)
 
     async def finish(self, item_id: str) -> None:
-        """Mark an event as handled; harmless to repeat."""
+        """Mark an event as handled, if its lease is still this replica's; harmless to repeat."""
         statement = update(schema.inbox).where(_rows.id == item_id).values(finished=True)
-        await self._database.write(lambda connection: connection.execute(statement).close())
+
+        def work(connection: Connection) -> None:
+            if self._me.drop(connection, event_lease(item_id)):
+                connection.execute(statement)
+
+        await self._database.write(work)
 
     async def prune(self, before: datetime) -> int:
         """Delete finished events received before that time, with their keys; return how many."""
@@ -60,6 +72,10 @@ class SqlInbox:
             return len(gone.all())
 
         return await self._database.write(work)
+
+
+def _item(row: Row[str, str, str]) -> InboxItem:
+    return InboxItem(row.id, EVENTS.decode(row.event), datetime.fromisoformat(row.received_at))
 
 
 def _claim_key(connection: Connection, key: str, item_id: str) -> bool:

@@ -12,6 +12,7 @@ from opsbot.adapters.store import schema
 from opsbot.adapters.store.approvals import ApprovalRows
 from opsbot.adapters.store.chain import SELECT, AuditChain, record_of
 from opsbot.adapters.store.database import Database
+from opsbot.adapters.store.leases import Membership
 from opsbot.domain import Approval, ApprovalState, AuditEntry
 from opsbot.errors import Conflict, StoreError
 
@@ -62,16 +63,25 @@ def _tampered(approval_id: str) -> StoreError:
 class SqlOperations:
     """Implements `ports.Operations`."""
 
-    def __init__(self, database: Database, approvals: ApprovalRows, chain: AuditChain, seals: OperationSeals) -> None:
+    def __init__(
+        self,
+        database: Database,
+        membership: Membership,
+        approvals: ApprovalRows,
+        chain: AuditChain,
+        seals: OperationSeals,
+    ) -> None:
         self._database = database
+        self._me = membership
         self._approvals = approvals
         self._chain = chain
         self._seals = seals
 
     async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
-        """Insert the row with its audit record, once. False: it exists. Raises Conflict, StoreError."""
+        """Insert the row with its audit record, once. False: it exists. Raises Conflict, Fenced, StoreError."""
 
         def work(connection: Connection) -> bool:
+            self._me.check(connection)
             stored = self._approvals.lock(connection, approval.id)
             if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
                 raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")

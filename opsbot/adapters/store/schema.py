@@ -51,6 +51,27 @@ inbox_keys = Table(
     Column("item_id", Key, nullable=False, index=True),
 )
 
+# One row for each process on this database that is alive as far as the others know.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Key, primary_key=True),
+    # Grows while it lives; the others watch whether it does.
+    Column("beat", BigInteger, nullable=False),
+)
+
+# Who is at work on what. A lease whose holder is not among the replicas has lapsed: somebody has to take the work over.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("holder", Key, nullable=False, index=True),
+    # How many replicas have begun this work, the holder included; one that left in good order does not count.
+    Column("attempts", Integer, nullable=False),
+    # Whether it was handed to its holder, who does not know of it yet.
+    Column("handed", Boolean, nullable=False),
+)
+
 conversations = Table(
     "conversations",
     metadata,
@@ -129,6 +150,8 @@ outbox = Table(
     Column("ref", Text),
     # Whether what people see may be behind `content`.
     Column("waiting", Boolean, nullable=False),
+    # Counts the contents: what was sent is the newest only if this has not moved meanwhile.
+    Column("version", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=text("waiting = 1"), postgresql_where=text("waiting"))

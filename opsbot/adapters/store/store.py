@@ -1,7 +1,9 @@
 """The store: one database with its seven parts, and how it is opened, closed and looked at."""
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +19,7 @@ from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.faults import store_error
 from opsbot.adapters.store.inbox import SqlInbox
+from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
 from opsbot.adapters.store.operations import OperationSeals, SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.samples import SqlSamples
@@ -29,29 +32,46 @@ log = structlog.get_logger(__name__)
 S = TypeVar("S", AuditRecord, Line)
 
 
-class SqlStore:
-    """Implements `ports.Store` on an opened database; `released` runs after it was closed.
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """The ways into one opened database. `released` runs after it was closed.
 
-    `reader` is the same database, for reading samples from threads that may wait.
+    `reader` is for reading samples in threads that may wait, `pulse` for the beats, which may not: None where no other
+    replica can be.
     """
 
-    def __init__(self, database: Database, *, reader: Database, audit_key: bytes, released: Callable[[], None]) -> None:
+    database: Database
+    reader: Database
+    pulse: Database | None = None
+    released: Callable[[], None] = lambda: None
+
+
+class SqlStore:
+    """Implements `ports.Store` on an opened database, as one replica."""
+
+    def __init__(self, doors: _Doors, membership: Membership, audit_key: bytes) -> None:
         chain = AuditChain(audit_key)
         rows = ApprovalRows(audit_key)
+        database = doors.database
         self._database = database
-        self._reader = reader
-        self._released = released
-        self.inbox = SqlInbox(database)
+        self._reader = doors.reader
+        self._pulse = doors.pulse
+        self._released = doors.released
+        self.replicas = SqlReplicas(doors.pulse or database, membership, alone=doors.pulse is None)
+        self.leases = SqlLeases(database, membership)
+        self.inbox = SqlInbox(database, membership)
         self.conversations = SqlConversations(database, chain)
         self.approvals = SqlApprovals(database, rows, chain)
-        self.operations = SqlOperations(database, rows, chain, OperationSeals(audit_key))
-        self.outbox = SqlOutbox(database)
+        self.operations = SqlOperations(database, membership, rows, chain, OperationSeals(audit_key))
+        self.outbox = SqlOutbox(database, membership)
         self.audit = SqlAuditLog(database, chain)
-        self.samples = SqlSamples(database, reader)
+        self.samples = SqlSamples(database, doors.reader)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
         await self._reader.close()
+        if self._pulse is not None:
+            await self._pulse.close()
         await self._database.close()
         released, self._released = self._released, _nothing
         released()
@@ -81,18 +101,21 @@ def open_store(url: str, *, audit_key: bytes) -> SqlStore:
 def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
     database = Database(postgres.make_engine(url), threads=postgres.CONNECTIONS, check=_nothing, anchor=_nothing)
     reader = Database(postgres.make_reader(url), threads=1, check=_nothing, anchor=_nothing)
+    pulse = Database(postgres.make_engine(url, connections=1), threads=1, check=_nothing, anchor=_nothing)
+    membership = Membership(secrets.token_hex(8))
 
     def prepare(connection: Connection) -> None:
         postgres.lock_migrations(connection)
         migrate.upgrade(connection, audit_key)
         AuditChain(audit_key).check_end(connection)
+        membership.join(connection, alone=False)
 
     try:
         database.write_now(prepare)
     except BaseException:
         database.close_now()
         raise
-    return SqlStore(database, reader=reader, audit_key=audit_key, released=_nothing)
+    return SqlStore(_Doors(database, reader, pulse), membership, audit_key)
 
 
 def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
@@ -103,6 +126,7 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
     except OSError as error:
         raise _cannot_open(path, error) from error
     database: Database | None = None
+    membership = Membership(secrets.token_hex(8))
     try:
         head = sidecar.head
         sqlite.refuse_vanished(path, head)
@@ -110,6 +134,7 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
         database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_anchor_to(sidecar))
         database.write_now(lambda connection: _check_file(connection, path, head))
         database.write_now(lambda connection: migrate.upgrade(connection, audit_key))
+        database.write_now(lambda connection: membership.join(connection, alone=True))
         sidecar.note(database.read_now(AuditChain(audit_key).check_end))
     except BaseException as error:
         if database is not None:
@@ -119,7 +144,7 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
             raise _cannot_open(path, error) from error
         raise
     reader = Database(sqlite.make_reader(path), threads=1, check=sidecar.check, anchor=_nothing)
-    return SqlStore(database, reader=reader, audit_key=audit_key, released=sidecar.release)
+    return SqlStore(_Doors(database, reader, released=sidecar.release), membership, audit_key)
 
 
 def _check_file(connection: Connection, path: Path, head: sqlite.Head | None) -> None:
