@@ -11,19 +11,19 @@ from opsbot.charting import charts_of
 from opsbot.commands import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Moment, Report, Rollout, Table
 from opsbot.executor import FanOut
+from opsbot.intake import Intake
 from opsbot.policy import tier_text
-from opsbot.redact import Redactor
 from opsbot.rollout import planned
 
 _MAX_BLOCK_CHARS = 6000
 
 
-def read_report(prepared: Prepared, outcome: FanOut, redactor: Redactor) -> Report:
+def read_report(prepared: Prepared, outcome: FanOut, intake: Intake) -> Report:
     """Show a reading tool's answer to people."""
-    errors = tuple((host, redactor.text(text)) for host, text in outcome.errors.items())
+    errors = tuple(outcome.errors.items())
     answered = f"{len(outcome.results)} of {len(prepared.hosts)} hosts answered." if len(prepared.hosts) > 1 else ""
     blocks = tuple(
-        (host, redactor.text(_lines(result["lines"]))[-_MAX_BLOCK_CHARS:])
+        (host, _newest(_lines(result["lines"])))
         for host, result in outcome.results.items()
         if isinstance(result, Mapping) and isinstance(result.get("lines"), list)
     )
@@ -34,9 +34,8 @@ def read_report(prepared: Prepared, outcome: FanOut, redactor: Redactor) -> Repo
     table = _without_the_only_host(
         prepared.tool.table(outcome.results) if prepared.tool.table else _plain_table(outcome.results)
     )
-    rows = tuple(tuple(redactor.text(cell) for cell in row) for row in table.rows)
-    charts = charts_of(prepared.tool, outcome.results, redactor)
-    return Report(answered, tables=(Table(table.headers, rows, table.title),), errors=errors, charts=charts)
+    charts = charts_of(prepared.tool, outcome.results, intake)
+    return Report(answered, tables=(table,), errors=errors, charts=charts)
 
 
 def tools_report(catalogue: Catalogue) -> Report:
@@ -193,6 +192,11 @@ def _lines(lines: Sequence[object]) -> str:
         f"{line.get('at', '')} {line.get('text', '')}".strip() if isinstance(line, Mapping) else str(line)
         for line in lines
     )
+
+
+def _newest(text: str) -> str:
+    missing = len(text) - _MAX_BLOCK_CHARS
+    return text if missing <= 0 else f"[{missing:,} earlier characters left out]…{text[missing:]}"
 
 
 def _facts(record: AuditRecord) -> str:

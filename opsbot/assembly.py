@@ -13,7 +13,9 @@ from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Card, Conversation, ToolCall
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
+from opsbot.exits import RedactedChat
 from opsbot.identity import Identity
+from opsbot.intake import Intake
 from opsbot.looking import Looks
 from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
@@ -27,6 +29,7 @@ from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
 from opsbot.turn import Limits, TurnLoop, spoken_reason
+from opsbot.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,20 @@ class Settings:
     sample_every_s: float = 0.0
 
 
+class _KnownWords:
+    """The vocabulary of the present inventory, made once for each."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._made: tuple[str, Vocabulary] = ("", Vocabulary())
+
+    def __call__(self) -> Vocabulary:
+        inventory = self._catalogue.inventory
+        if self._made[0] != inventory.revision:
+            self._made = (inventory.revision, Vocabulary(inventory.hosts.values(), inventory.groups))
+        return self._made[1]
+
+
 def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: Settings) -> Service:
     """Build the service; nothing runs before its `start`."""
     replica = Replica(ports.store.replicas, ports.store.leases, ports.clock)
@@ -74,15 +91,14 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         leads=replica.leads,
     )
     identity = Identity(ports.directory, settings.rules)
+    intake = Intake(redactor, _KnownWords(catalogue))
     executor = Executor(
         catalogue=catalogue,
         machines=machines,
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        surroundings=Surroundings(
-            redactor, settings.threads, settings.sleep, recorder, identity.now, replica.check_sure
-        ),
+        surroundings=Surroundings(intake, settings.threads, settings.sleep, recorder, identity.now, replica.check_sure),
     )
     seals = ButtonSeals(settings.button_key)
 
@@ -90,7 +106,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         minutes = executor.standing_minutes(card.approval)
         return replace(card, seal=seals.of(card.approval), while_minutes=minutes)
 
-    delivery = Delivery(ports.chat, ports.store, replica, dress)
+    chat = RedactedChat(ports.chat, redactor, intake)
+    delivery = Delivery(chat, ports.store, replica, dress)
 
     async def settled(approval: Approval) -> None:
         await service.settled(approval)
@@ -116,7 +133,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         catalogue=catalogue,
         executor=executor,
         rules=settings.rules,
-        redactor=redactor,
+        intake=intake,
         clock=ports.clock,
         system_prompt=lambda: system_prompt(catalogue.inventory),
         limits=settings.limits,
@@ -126,7 +143,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
     dialogue = Dialogue(
         loop=loop,
         store=ports.store,
-        chat=ports.chat,
+        chat=chat,
         delivery=delivery,
         clock=ports.clock,
         turns_at_once=asyncio.Semaphore(settings.turns_at_once),
@@ -140,7 +157,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             catalogue=catalogue,
             executor=executor,
             rules=settings.rules,
-            redactor=redactor,
+            intake=intake,
             clock=ports.clock,
             delivery=delivery,
             desk=desk,
@@ -148,7 +165,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             dialogue=dialogue,
             recorder=recorder,
             sampling=sampling,
-            looks=Looks(catalogue, executor, redactor, ports.store.audit, delivery, ports.clock),
+            looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,
         )
     )

@@ -1,7 +1,6 @@
 """The one place where a tool call is executed: reads in parallel, approved actions once and in order."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,10 +38,10 @@ from opsbot.errors import (
     ToolError,
 )
 from opsbot.identity import Identify, unchanged
+from opsbot.intake import Intake, Taken, as_json
 from opsbot.lanes import Lanes
 from opsbot.policy import PolicyRules, after_reading, decide
 from opsbot.ports import Clock, Machines, Past, Store
-from opsbot.redact import Redactor
 from opsbot.rollout import host_steps
 from opsbot.tooling import Container, Context, Tool, Unit
 
@@ -55,6 +54,7 @@ _IMPACT_TIMEOUT_S = 15.0
 _AVAILABLE_TIMEOUT_S = 10.0
 # An action whose intent took longer than this to be on disk is not run: what follows could not be recorded in time.
 _INTENT_MAX_S = 4.0
+_ERROR_MAX = 2000
 
 _NOT_LOOKED = (Result.UNKNOWN, "opsbot ended each time it looked, so it looks no more: see for yourself.")
 
@@ -63,20 +63,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """Per-host results and errors of one read, in one answer. Host-less tools use the host name ""."""
+    """Per-host results and errors of one read, taken in. Host-less tools use the host name "".
+
+    `untrusted`: they hold free text; `left_out`: items too many to take in.
+    """
 
     results: Mapping[str, Any]
     errors: Mapping[str, str]
     combined: object = None
+    untrusted: bool = True
+    left_out: int = 0
 
     def as_json(self) -> str:
         """The answer for the model; a host-less tool's result stands alone."""
         if set(self.results) == {""}:
-            return json.dumps(self.results[""], ensure_ascii=False, default=str)
+            return as_json(self.results[""])
         content: dict[str, Any] = {"results": dict(self.results)} if self.combined is None else {"all": self.combined}
         if self.errors:
             content["errors"] = dict(self.errors)
-        return json.dumps(content, ensure_ascii=False, default=str)
+        if self.left_out:
+            content["left_out"] = f"{self.left_out:,} items"
+        return as_json(content)
 
 
 def _unchecked() -> None:
@@ -87,12 +94,12 @@ def _unchecked() -> None:
 class Surroundings:
     """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
-    `sleep` is how a tool waits (seconds). What actions bring back passes `redactor` before it is stored or shown.
+    `sleep` is how a tool waits (seconds). What hosts say passes `intake` before anything else sees it.
     `past`: what was measured earlier. `identify`: who somebody is now. `check` is called right before each command of
     an action, in its thread, and raises Fenced when it must not be sent any more.
     """
 
-    redactor: Redactor
+    intake: Intake
     threads: int = 32
     sleep: Callable[[float], None] = time.sleep
     past: Past | None = None
@@ -119,6 +126,7 @@ class Executor:
         self._rules = rules
         self._clock = clock
         self._surroundings = surroundings
+        self._intake = surroundings.intake
         self._reads = Lanes(surroundings.threads, "opsbot-read")
         self._writes = ThreadPoolExecutor(surroundings.threads, "opsbot-write")
         self._turns = HostTurns()
@@ -141,20 +149,32 @@ class Executor:
             raise BadArguments(f"{tool.name} changes things, so it is not run as a read.")
         if not tool.takes_host:
             outcome = await self._attempt(
-                prepared, partial(self._call, tool, prepared.action.arguments), tool.timeout_s
+                prepared, partial(self._take, tool, prepared.action.arguments), tool.timeout_s
             )
-            return FanOut({"": outcome}, {}) if not isinstance(outcome, OpsbotError) else FanOut({}, {"": str(outcome)})
+            return self._together(tool, {"": outcome})
         outcomes = await asyncio.gather(
             *(
-                self._attempt(prepared, partial(self._call, tool, prepared.action.arguments, host), tool.timeout_s)
+                self._attempt(prepared, partial(self._take, tool, prepared.action.arguments, host), tool.timeout_s)
                 for host in prepared.hosts
             )
         )
-        pairs = list(zip((host.name for host in prepared.hosts), outcomes, strict=True))
-        results = {name: outcome for name, outcome in pairs if not isinstance(outcome, OpsbotError)}
-        errors = {name: str(outcome) for name, outcome in pairs if isinstance(outcome, OpsbotError)}
-        combined = tool.combine(results) if tool.combine and results else None
-        return FanOut(results, errors, combined)
+        return self._together(tool, dict(zip((host.name for host in prepared.hosts), outcomes, strict=True)))
+
+    def _together(self, tool: Tool, outcomes: Mapping[str, Taken | OpsbotError]) -> FanOut:
+        taken = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Taken)}
+        results = {name: outcome.value for name, outcome in taken.items()}
+        errors = {name: self._said(outcome) for name, outcome in outcomes.items() if isinstance(outcome, OpsbotError)}
+        return FanOut(
+            results,
+            errors,
+            tool.combine(results) if tool.combine and results else None,
+            # Errors quote what hosts said.
+            untrusted=tool.taints or bool(errors) or any(outcome.untrusted for outcome in taken.values()),
+            left_out=sum(outcome.left_out for outcome in taken.values()),
+        )
+
+    def _said(self, error: OpsbotError) -> str:
+        return self._intake.text(str(error), limit=_ERROR_MAX)
 
     async def impacts(self, prepared: Prepared) -> dict[str, Impact]:
         """Collect what an action would hit, on every host.
@@ -164,7 +184,7 @@ class Executor:
         """
         outcomes = await asyncio.gather(*(self._impact(prepared, host) for host in prepared.hosts))
         failed = [
-            f"{host.name}: {outcome}"
+            f"{host.name}: {self._said(outcome)}"
             for host, outcome in zip(prepared.hosts, outcomes, strict=True)
             if isinstance(outcome, OpsbotError)
         ]
@@ -183,7 +203,7 @@ class Executor:
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
 
         def look() -> Impact:
-            return function(self._context(_IMPACT_TIMEOUT_S), host, **arguments)
+            return self._intake.impact(function(self._context(_IMPACT_TIMEOUT_S), host, **arguments))
 
         return await self._attempt(prepared, look, _IMPACT_TIMEOUT_S)
 
@@ -214,6 +234,9 @@ class Executor:
         except Exception as error:
             log.exception("tool.crashed")
             return ToolError(f"The tool itself failed ({type(error).__name__}); the log has the rest.")
+
+    def _take(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Taken:
+        return self._intake.value(self._call(tool, arguments, host))
 
     def _call(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Any:
         context = self._context(
@@ -300,7 +323,7 @@ class Executor:
         try:
             prepared = self._catalogue.from_words(approval.action.tool, [name], approval.action.arguments)
         except ToolError as error:
-            return HostOutcome(name, Result.UNKNOWN, f"Cannot be looked at any more: {error}")
+            return HostOutcome(name, Result.UNKNOWN, f"Cannot be looked at any more: {self._said(error)}")
         return await self._verify(prepared, prepared.hosts[0], approval)
 
     async def recheck(self, approval: Approval, hosts: Sequence[str]) -> Prepared:
@@ -400,7 +423,7 @@ class Executor:
         try:
             await self._within(prepared.tool.timeout_s, call)
         except (HostUnreachable, Fenced) as error:
-            return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {error}")
+            return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {self._said(error)}")
         except ToolError as error:
             trouble = str(error)
         except TimeoutError:
@@ -411,7 +434,7 @@ class Executor:
         outcome = await self._verify(prepared, host, approval)
         if not trouble:
             return outcome
-        return replace(outcome, summary=f"{outcome.summary} ({self._surroundings.redactor.text(trouble)})")
+        return replace(outcome, summary=f"{outcome.summary} ({self._intake.line(trouble)})")
 
     async def _verify(self, prepared: Prepared, host: Host, approval: Approval) -> HostOutcome:
         verify = prepared.tool.verify
@@ -421,9 +444,11 @@ class Executor:
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
         call = partial(verify, self._context(_VERIFY_TIMEOUT_S), host, before, **arguments)
         try:
-            return self._redacted(await self._within(_VERIFY_TIMEOUT_S, call))
+            return self._intake.outcome(await self._within(_VERIFY_TIMEOUT_S, call))
         except OpsbotError as error:
-            return HostOutcome(host.name, Result.UNKNOWN, f"The host could not be asked afterwards: {error}")
+            return HostOutcome(
+                host.name, Result.UNKNOWN, f"The host could not be asked afterwards: {self._said(error)}"
+            )
         except TimeoutError:
             return HostOutcome(host.name, Result.UNKNOWN, "The host could not be asked afterwards: no answer in time.")
         except Exception as error:
@@ -434,11 +459,6 @@ class Executor:
         """Run in a write thread. Raises TimeoutError if it ignores its deadline; the thread is left to itself."""
         running = asyncio.get_running_loop().run_in_executor(self._writes, call)
         return await asyncio.wait_for(running, timeout_s + GRACE_S)
-
-    def _redacted(self, outcome: HostOutcome) -> HostOutcome:
-        clean = self._surroundings.redactor.text
-        facts = tuple((name, clean(value)) for name, value in outcome.facts)
-        return replace(outcome, summary=clean(outcome.summary), evidence=clean(outcome.evidence), facts=facts)
 
     async def save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
         """Write the record with its audit entry. Raises Conflict, StoreError."""

@@ -24,9 +24,9 @@ from opsbot.domain import (
 )
 from opsbot.errors import OpsbotError, StoreError
 from opsbot.executor import Executor, FanOut
+from opsbot.intake import Intake
 from opsbot.minutes import Minutes
 from opsbot.ports import AuditLog, Clock
-from opsbot.redact import Redactor
 from opsbot.schema import typed_words
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class Looks:
 
     catalogue: Catalogue
     executor: Executor
-    redactor: Redactor
+    intake: Intake
     audit: AuditLog
     delivery: Delivery
     clock: Clock
@@ -56,7 +56,7 @@ class Looks:
         """Look, record it, and return what to say."""
         outcome = await self._look(event, prepared)
         missing = await self._recorded(self._entry(event, prepared, outcome))
-        return _flagged(answers.read_report(prepared, outcome, self.redactor), missing)
+        return _flagged(answers.read_report(prepared, outcome, self.intake), missing)
 
     async def _look(self, event: IncomingCommand, prepared: Prepared) -> FanOut:
         reading = asyncio.ensure_future(self.executor.read(prepared))
@@ -72,7 +72,7 @@ class Looks:
         hosts: list[Json] = [*prepared.action.hosts]
         asked: Mapping[str, Json] = {**prepared.action.arguments, **({"hosts": hosts} if hosts else {})}
         answer = outcome.as_json()
-        minutes = Minutes(self.redactor)
+        minutes = Minutes(self.intake)
         return minutes.read(
             event.place, event.actor, self.clock.now(), tool=prepared.tool.name, asked=asked, answer=answer
         )
@@ -130,7 +130,7 @@ class Looks:
             return _refused(str(refusal))
         entry = self._entry(event, prepared, outcome)
         log.error("audit.not_written", kind=entry.kind, actor=entry.actor, facts=dict(entry.facts), error=str(error))
-        return replace(_flagged(answers.read_report(prepared, outcome, self.redactor), str(error)), charts=())
+        return replace(_flagged(answers.read_report(prepared, outcome, self.intake), str(error)), charts=())
 
     def _reading(self, command: commands.Command) -> Prepared | None:
         """Return what the command would look at; None for every other command."""

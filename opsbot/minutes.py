@@ -17,7 +17,7 @@ from opsbot.domain import (
     ToolResult,
     UserMessage,
 )
-from opsbot.redact import Redactor
+from opsbot.intake import Intake
 
 # Arguments, reasons and closing words are kept up to this length; their hash covers all of them.
 _KEPT_CHARS = 300
@@ -25,10 +25,10 @@ _NAME_CHARS = 64
 
 
 class Minutes:
-    """Takes the minutes; what it keeps in letters passes the redactor."""
+    """Takes the minutes; what it keeps in letters is taken in first."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     def of(
         self,
@@ -108,7 +108,7 @@ class Minutes:
 
     def kept(self, text: str) -> str:
         """Return what is kept of a text in letters."""
-        return _safe(self._redactor.text(text)[:_KEPT_CHARS])
+        return _safe(self._intake.text(text)[:_KEPT_CHARS])
 
     def _name(self, text: str) -> str:
         return self.kept(text)[:_NAME_CHARS]

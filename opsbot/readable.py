@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 # ECMA-48 (5th edition, 1991): CSI sequences; OSC, DCS, SOS, PM and APC strings up to BEL or ST; two-byte escapes.
+# A string without an end is not one: what follows its beginning stays visible.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\n\x07\x1b\x90\x98\x9c-\x9f]{0,4096}(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]?"
 )
 # Cc controls, Cf direction marks and zero-width characters, Co private use, Cs halves of pairs, Cn unassigned.
@@ -58,6 +59,13 @@ def plain_line(text: str, *, limit: int = 2000) -> str:
     stripped = _ESCAPES.sub("", text[: 8 * limit])
     shown = "".join(" " if c in "\t\n\r" else c for c in stripped if c in "\t\n\r" or _visible(c)).rstrip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def plain_text(text: str) -> str:
+    """Return the text without escape sequences and invisible characters; line feeds and tabs stay."""
+    shown = _ESCAPES.sub("", text) if not text.isascii() or "\x1b" in text else text
+    hidden = {ord(c): None for c in set(shown) if c not in "\t\n\r" and not _visible(c)}
+    return shown.translate(hidden | {ord("\r"): "\n"}) if hidden or "\r" in shown else shown
 
 
 def _visible(character: str) -> bool:

@@ -6,8 +6,10 @@ This lowers the damage of a leak; it is not a proof that no secret passes (docs/
 import base64
 import json
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "[redacted]"
@@ -87,7 +89,18 @@ _SHAPES = (
     _shape(rf"(?i)(?P<keep>{_KEY}:\s{{0,5}}){_EMPTY}(?=\D{{0,60}}\d){_WORD}{{6,}}", *_KEY_WORDS),
     _shape(rf"(?i)(?P<keep>(?<![\w-])--{_KEY}\s){_EMPTY}(?!-){_WORD}{{4,}}", *_KEY_WORDS),
 )
-_LINE_BREAK = re.compile(r"(?:\\r|\\n|[\r\n])[ \t]*")
+# Joins texts that stand one below the other; `\s` matches it, as it does a line break.
+_JOINT = "\x1e"
+# A line break with what logs put at the beginning of a line: blanks, a time, the program's name.
+_LINE_BREAK = re.compile(
+    r"(?:\\r|\\n|[\r\n\x1e])[ \t]*(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*(?: UTC)?[ \t]+)?"
+    r"(?:[\w@./-]{1,64}(?:\[\d{1,9}\])?:[ \t]+)?"
+)
+_SECRET_NAME = re.compile(rf"(?i)[\w.-]*{_KEY}", re.ASCII)
+# The end of a text that still grows: a word without its end, so long that it may be a secret's beginning.
+_UNFINISHED = re.compile(r"[!-~]{12,400}\Z")
+# A beginning shorter than this says nothing of a secret.
+_BEGINNING = 4
 
 
 class Redactor:
@@ -97,15 +110,34 @@ class Redactor:
         values = sorted({value.strip() for value in secrets if len(value.strip()) >= _SHORTEST})
         literals = {literal for value in values for literal in _encodings(value)}
         self._literals = tuple(sorted(literals, key=lambda literal: (-len(literal), literal)))
-        gap = f"(?:{_LINE_BREAK.pattern})*"
-        self._split = tuple((literal, re.compile(gap.join(map(re.escape, literal)))) for literal in self._literals)
+        # A break inside a value counts like one that was put into it.
+        self._bare = tuple(bare for literal in self._literals if (bare := _LINE_BREAK.sub("", literal)))
 
-    def text(self, text: str) -> str:
-        """Return the text with `[redacted]` in place of secrets. JSON text stays JSON."""
+    def exact(self, text: str) -> str:
+        """Return the text without the known values; other people's secrets stay."""
         for literal in self._literals:
             if literal in text:
                 text = text.replace(literal, HIDDEN)
-        text = self._without_split(text)
+        return self._without_split(text)
+
+    def texts(self, texts: Sequence[str]) -> list[str]:
+        """Redact texts that stand one below the other, as lines of a log do: a secret may run over several of them."""
+        joined = _JOINT.join(text.replace(_JOINT, " ") for text in texts)
+        return self.text(joined).split(_JOINT) if texts else []
+
+    def draft(self, text: str) -> str:
+        """Redact a text that still grows, without an end that may become a secret."""
+        settled = _UNFINISHED.sub("", text)
+        shown = _LINE_BREAK.sub("", settled)
+        for literal in self._bare:
+            for length in range(min(len(literal) - 1, len(shown)), _BEGINNING - 1, -1):
+                if shown.endswith(literal[:length]):
+                    return self.text(settled[: max(settled.rfind(literal[:_BEGINNING]), 0)])
+        return self.text(settled)
+
+    def text(self, text: str) -> str:
+        """Return the text with `[redacted]` in place of secrets. JSON text stays JSON."""
+        text = self.exact(text)
         lowered = text.lower()
         for shape in _SHAPES:
             if any(trigger in lowered for trigger in shape.triggers):
@@ -114,18 +146,53 @@ class Redactor:
 
     def _without_split(self, text: str) -> str:
         """Hide values that a line break cuts in two, as wrapping logs do."""
-        joined = _LINE_BREAK.sub("", text)
-        if len(joined) == len(text):
+        breaks = [found.span() for found in _LINE_BREAK.finditer(text)]
+        if not breaks:
             return text
-        for literal, pattern in self._split:
-            if literal in joined:
-                text = pattern.sub(HIDDEN, text)
+        runs = list(zip([0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(text)], strict=True))
+        joined = "".join(text[start:end] for start, end in runs)
+        for start, end in reversed(_joint_spans(self._bare, joined, runs)):
+            text = f"{text[:start]}{HIDDEN}{_JOINT * text.count(_JOINT, start, end)}{text[end:]}"
         return text
+
+
+def _joint_spans(values: Iterable[str], joined: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Find values in the joined runs of a text, and return where they stand in it: apart from each other, in order."""
+    offsets = list(accumulate((end - start for start, end in runs[:-1]), initial=0))
+
+    def place(index: int) -> int:
+        run = bisect_right(offsets, index) - 1
+        return runs[run][0] + index - offsets[run]
+
+    found = sorted((at, at + len(value)) for value in values for at in _occurrences(value, joined))
+    spans: list[tuple[int, int]] = []
+    for first, after in found:
+        start, end = place(first), place(after - 1) + 1
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _occurrences(value: str, text: str) -> Iterator[int]:
+    at = text.find(value)
+    while at >= 0:
+        yield at
+        at = text.find(value, at + 1)
+
+
+def names_secret(name: str) -> bool:
+    """Whether what stands under this name is a secret by its name: `password`, `api_key`."""
+    return _SECRET_NAME.fullmatch(name) is not None
 
 
 def _hidden(match: re.Match[str]) -> str:
     groups = match.groupdict(default="")
-    return f"{groups.get('keep', '')}{HIDDEN}{groups.get('end', '')}"
+    keep, end = groups.get("keep", ""), groups.get("end", "")
+    # As many texts come out as went in.
+    joints = match.group().count(_JOINT) - keep.count(_JOINT) - end.count(_JOINT)
+    return f"{keep}{HIDDEN}{_JOINT * joints}{end}"
 
 
 def _encodings(value: str) -> set[str]:

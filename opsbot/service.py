@@ -40,13 +40,13 @@ from opsbot.errors import BadArguments, ChatError, Fenced, OpsbotError, StoreErr
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor
 from opsbot.identity import Identify
+from opsbot.intake import Intake
 from opsbot.life import Life, Organs
 from opsbot.looking import Looks
 from opsbot.minutes import Minutes
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
-from opsbot.redact import Redactor
 from opsbot.replica import Replica
 from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
@@ -67,7 +67,7 @@ class Parts:
     catalogue: Catalogue
     executor: Executor
     rules: PolicyRules
-    redactor: Redactor
+    intake: Intake
     clock: Clock
     delivery: Delivery
     desk: ApprovalDesk
@@ -180,12 +180,12 @@ class Service:
         """Give whatever was turned away a line in the audit log, unless it has one."""
         if error.audited:
             return
-        minutes, now = Minutes(self._parts.redactor), self._parts.clock.now()
+        minutes, now = Minutes(self._parts.intake), self._parts.clock.now()
         record = minutes.refusal(event.place, event.actor, now, entrance=type(event).__name__, error=error)
         await self._parts.store.audit.append(record)
 
     async def _dispatch(self, item: InboxItem) -> None:
-        event = replace(item.event, actor=await self._parts.identify(item.event.actor))
+        event = self._taken_in(replace(item.event, actor=await self._parts.identify(item.event.actor)))
         match event:
             case IncomingMessage():
                 await self._on_message(event, item)
@@ -197,6 +197,12 @@ class Service:
                 await self._on_stop(event)
             case _:
                 assert_never(event)
+
+    def _taken_in(self, event: Incoming) -> Incoming:
+        """Clean and redact what a person typed: it goes on to the model, the store and chat."""
+        if isinstance(event, IncomingMessage | IncomingCommand):
+            return replace(event, text=self._parts.intake.text(event.text))
+        return event
 
     async def _check_may_ask(self, event: Incoming) -> None:
         decision = may_ask(self._parts.rules, event.actor, event.place, self._parts.clock.now())

@@ -11,7 +11,7 @@ import structlog
 
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import result_for_model
-from opsbot.charting import charts_of
+from opsbot.charting import announcing, charts_of
 from opsbot.discovery import DESCRIBE_TOOLS
 from opsbot.domain import (
     Actor,
@@ -34,18 +34,20 @@ from opsbot.domain import (
 from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
 from opsbot.executor import Executor
 from opsbot.identity import Identify, unchanged
+from opsbot.intake import Intake, as_json, error_json
 from opsbot.minutes import Minutes
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
-from opsbot.redact import Redactor
 
 log = structlog.get_logger(__name__)
 
-# Tool output above this many characters is cut before it reaches the model (about 4,000 tokens).
-MAX_RESULT_CHARS = 12_000
 _BECAUSE = re.compile(r"\bbecause\b[:,]?\s+(.*)", re.IGNORECASE | re.DOTALL)
 _REASON_MAX = 300
 _FINISHED = frozenset({"stop", "tool_calls"})
+
+
+class _Denied(ToolError):
+    """Policy refused a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class TurnLoop:
     catalogue: Catalogue
     executor: Executor
     rules: PolicyRules
-    redactor: Redactor
+    intake: Intake
     clock: Clock
     system_prompt: Callable[[], str]
     limits: Limits
@@ -137,7 +139,7 @@ class TurnLoop:
     @property
     def minutes(self) -> Minutes:
         """Takes down what is said."""
-        return Minutes(self.redactor)
+        return Minutes(self.intake)
 
     async def advance(self, conversation: Conversation, watcher: Watcher) -> tuple[Conversation, Outcome]:
         """Go on from the stored history until there is an answer, a person is needed, or a limit is reached.
@@ -195,24 +197,26 @@ class TurnLoop:
         self, conversation: Conversation, call: ToolCall, approval: Approval | None, spent: _Spent, watcher: Watcher
     ) -> ToolResult | Approval:
         if approval is not None:
-            return self._redacted(result_for_model(approval)) if approval.state.final else approval
+            return self._outcome(approval) if approval.state.final else approval
         if spent.calls >= self.limits.calls:
             limit = f"Not run: the limit of {self.limits.calls} tool calls for one turn is reached."
             spent.refused[call.call_id] = limit
-            return _failure(call, limit)
+            return self._failure(call, limit, untrusted=False)
         spent.calls += 1
         spent.tools.append(call.tool)
         try:
             return await self._run(conversation, call, watcher)
         except ToolError as error:
             spent.refused[call.call_id] = str(error)
-            untrusted = not isinstance(error, BadArguments)  # those name only what the model itself sent
-            return self._redacted(replace(_failure(call, str(error)), untrusted=untrusted))
+            # Bad arguments name only what the model itself sent, a denial only rules; the rest may quote a host.
+            return self._failure(call, str(error), untrusted=not isinstance(error, BadArguments | _Denied))
 
     async def _run(self, conversation: Conversation, call: ToolCall, watcher: Watcher) -> ToolResult | Approval:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
         if call.tool == DESCRIBE_TOOLS:
-            return ToolResult(call.call_id, self._described(call))
+            return self.intake.result(call.call_id, self._described(call), untrusted=False)
+        if self.intake.holds_secret(call.arguments):
+            raise BadArguments("The arguments hold a secret of opsbot's own, so they are not used.")
         prepared = self.catalogue.from_call(call)
         asker = await self.identify(last_asker(conversation))
         now = self.clock.now()
@@ -220,7 +224,7 @@ class TurnLoop:
         match decision.verdict:
             case Verdict.DENY:
                 await self.store.audit.append(prepared.denial(decision, asker, conversation.id, now))
-                raise ToolError(f"Denied by policy ({decision.rule}): {decision.reason}")
+                raise _Denied(f"Denied by policy ({decision.rule}): {decision.reason}")
             case Verdict.NEED_APPROVAL:
                 await watcher.working(f"checking what {prepared.tool.name} would hit")
                 await watcher.proposing(call)
@@ -228,11 +232,11 @@ class TurnLoop:
             case Verdict.ALLOW:
                 await watcher.working(_describe(prepared))
                 fan_out = await self.executor.read(prepared)
-                charts = charts_of(prepared.tool, fan_out.results, self.redactor)
+                charts = charts_of(prepared.tool, fan_out.results, self.intake)
                 shown = charts[: await watcher.charts(charts)] if charts else ()
-                text = _capped(_announcing(shown, fan_out.as_json()))
+                text = announcing(shown, fan_out.as_json())
                 failed = not fan_out.results
-                return self._redacted(ToolResult(call.call_id, text, failed, untrusted=prepared.tool.taints))
+                return self.intake.result(call.call_id, text, failed=failed, untrusted=fan_out.untrusted)
 
     def _described(self, call: ToolCall) -> str:
         """Say in a line each what the tools do that were asked for; the next request holds their schemas."""
@@ -240,10 +244,14 @@ class TurnLoop:
         if not names:
             raise BadArguments('Name the tools, as in {"names": ["disk_usage"]}.')
         tools = [self.catalogue.registry.get(name) for name in names]
-        return json.dumps({tool.name: tool.description.splitlines()[0] for tool in tools}, ensure_ascii=False)
+        return as_json({tool.name: tool.description.splitlines()[0] for tool in tools})
 
-    def _redacted(self, result: ToolResult) -> ToolResult:
-        return replace(result, content=self.redactor.text(result.content))
+    def _outcome(self, approval: Approval) -> ToolResult:
+        made = result_for_model(approval)
+        return self.intake.result(made.call_id, made.content, failed=made.failed, untrusted=made.untrusted)
+
+    def _failure(self, call: ToolCall, text: str, *, untrusted: bool) -> ToolResult:
+        return self.intake.result(call.call_id, error_json(self.intake.text(text)), failed=True, untrusted=untrusted)
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
@@ -287,7 +295,7 @@ class TurnLoop:
                     done = event
         spent.tokens += usage.input_tokens + usage.output_tokens
         log.info("model.replied", calls=len(calls), input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-        return _complete(conversation, text, calls, usage, done)
+        return _complete(conversation, self.intake.text(text), calls, usage, done)
 
     async def _give_up(
         self, conversation: Conversation, error: ModelError, spent: _Spent, watcher: Watcher
@@ -395,27 +403,6 @@ def _rest(conversation: Conversation, waiting: tuple[str, ...]) -> Outcome:
         return NeedsApproval(waiting)
     last = conversation.messages[-1] if conversation.messages else None
     return Answered(last.text if isinstance(last, AssistantMessage) else "")
-
-
-def _failure(call: ToolCall, text: str) -> ToolResult:
-    return ToolResult(call.call_id, json.dumps({"error": text}, ensure_ascii=False), failed=True)
-
-
-def _capped(text: str) -> str:
-    if len(text) <= MAX_RESULT_CHARS:
-        return text
-    kept = MAX_RESULT_CHARS * 3 // 4, MAX_RESULT_CHARS // 4
-    missing = len(text) - sum(kept)
-    return f"{text[: kept[0]]} …[{missing} characters left out]… {text[-kept[1] :]}"
-
-
-def _announcing(charts: Sequence[Chart], text: str) -> str:
-    """Tell the model, before the figures, which charts people are shown of them, so that it draws none in letters."""
-    if not charts:
-        return text
-    said = f"Shown to the person as pictures below your answer: {'; '.join(chart.title for chart in charts)}."
-    head = f'{{"pictures": {json.dumps(said, ensure_ascii=False)}, '
-    return head + (text[1:] if text.startswith('{"') else f'"result": {text}}}')
 
 
 def _describe(prepared: Prepared) -> str:

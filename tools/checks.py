@@ -64,7 +64,7 @@ def _row(host: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     return (host, entry["unit"], said, took, "; ".join(details))
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True)
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, taints=False)
 def http_check(ctx: Context, host: Host, unit: Unit | None = None) -> dict[str, object]:
     """Run a server's HTTP health checks from the bot: status, latency to the first line, bytes, TLS days left.
 
@@ -78,7 +78,7 @@ def http_check(ctx: Context, host: Host, unit: Unit | None = None) -> dict[str, 
     return {"checks": [_entry(name, seen) | _http(seen, now) for name, seen in checks]}
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True)
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, taints=False)
 def tcp_check(ctx: Context, host: Host, unit: Unit | None = None) -> dict[str, object]:
     """Run a server's TCP health checks from the bot: whether the port accepts a connection, and how fast.
 

@@ -26,7 +26,7 @@ def _table(results: Mapping[str, Any]) -> Table:
     return Table(("server", "environment", "groups", "tags", "may be restarted"), rows, title)
 
 
-@tool(risk="read", table=_table)
+@tool(risk="read", table=_table, taints=False)
 def list_hosts(ctx: Context, group: str | None = None, environment: str | None = None) -> dict[str, object]:
     """List the managed servers with their environment, groups, tags and the services that may be restarted there.
 

@@ -57,7 +57,7 @@ def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-@tool(risk="read", timeout_s=15, table=_table)
+@tool(risk="read", timeout_s=15, table=_table, taints=False)
 def server_status(ctx: Context, host: Host) -> dict[str, object]:
     """Report a server's load, CPU, memory, swap, disks, inodes, uptime and failed services, as they are now.
 

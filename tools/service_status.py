@@ -35,7 +35,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-@tool(risk="read", timeout_s=15, table=_table)
+@tool(risk="read", timeout_s=15, table=_table, taints=False)
 def service_status(ctx: Context, host: Host, unit: Unit | None = None) -> dict[str, object]:
     """Report the state of one service, or without a name list the services worth a look: failed ones first.
 
@@ -51,7 +51,6 @@ def service_status(ctx: Context, host: Host, unit: Unit | None = None) -> dict[s
     if facts.load_state == "not-found":
         return result | {"similar": difflib.get_close_matches(unit, [known.unit for known in ctx.units(host)], n=3)}
     return result | {
-        "description": facts.description,
         "result": facts.result,
         "exit_status": facts.exit_status,
         "tasks": facts.tasks,

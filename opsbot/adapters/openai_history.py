@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from opsbot.domain import AssistantMessage, Message, ToolCall, ToolResult, UserMessage
+from opsbot.intake import fenced
 
 NOT_EXECUTED = "Waiting for a person's approval; not executed."
 
@@ -49,7 +50,7 @@ def ordered(messages: Sequence[Message]) -> tuple[Item, ...]:
         position += 1
         match message:
             case UserMessage():
-                items.append(Asked(f"<{message.actor.user_id}>: {message.text}"))
+                items.append(Asked(f"<{message.actor.user_id}>: {_indented(message.text)}"))
             case ToolResult():
                 items.append(_outcome(message, tools))
             case AssistantMessage():
@@ -85,10 +86,15 @@ def _reply(message: AssistantMessage, results: Sequence[ToolResult], tools: dict
         own = next((result for result in waiting if result.call_id == call.call_id), None)
         if own is not None:
             waiting.remove(own)
-        items.append(Answer(call.call_id, own.content if own else NOT_EXECUTED))
+        items.append(Answer(call.call_id, fenced(own) if own else NOT_EXECUTED))
     return items + [_outcome(result, tools) for result in waiting]
+
+
+def _indented(text: str) -> str:
+    """Move a person's further lines in: none of them can pass for another person's, or for an outcome."""
+    return "\n  ".join(text.splitlines())
 
 
 def _outcome(result: ToolResult, tools: dict[str, str]) -> Asked:
     tool = tools.get(result.call_id)
-    return Asked(f"Outcome of call {result.call_id}{f' ({tool})' if tool else ''}: {result.content}")
+    return Asked(f"Outcome of call {result.call_id}{f' ({tool})' if tool else ''}: {fenced(result)}")

@@ -18,6 +18,7 @@ from opsbot.assembly import Ports, Settings, assemble
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, Approval, ApprovalState, Card, Host, IncomingCommand, IncomingDecision, Place, Risk
 from opsbot.executor import Executor, Surroundings
+from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules
@@ -78,7 +79,7 @@ class LiveBot:
             store=store,
             rules=RULES,
             clock=clock,
-            surroundings=Surroundings(self._redactor),
+            surroundings=Surroundings(Intake(self._redactor)),
         )
         settings = Settings(rules=RULES, button_key=TEST_KEY, pace=Pace(read_s=0, open_requests=100, requests=1000))
         ports = _ports(store, self.chat, model, self.machines, clock)
@@ -101,7 +102,7 @@ class LiveBot:
         began = time.monotonic()
         outcome = await self._executor.read(prepared)
         took_s = time.monotonic() - began
-        shown = "\n".join(lines(read_report(prepared, outcome, self._redactor)))
+        shown = "\n".join(lines(read_report(prepared, outcome, Intake(self._redactor))))
         assert json.loads(outcome.as_json())
         return Answer(outcome.results, outcome.errors, shown, took_s, prepared.tool.timeout_s)
 

@@ -6,6 +6,7 @@ from opsbot.actions import Prepared
 from opsbot.answers import read_report
 from opsbot.domain import Action, Host, Risk, Table
 from opsbot.executor import FanOut
+from opsbot.intake import Intake
 from opsbot.redact import Redactor
 from opsbot.tooling import Context, tool
 
@@ -23,7 +24,7 @@ def disks(ctx: Context, host: Host) -> list[str]:
 def report(*names: str) -> Table:
     hosts = tuple(Host(name) for name in names)
     prepared = Prepared(disks, Action("disks", {}, names), hosts)
-    (table,) = read_report(prepared, FanOut({name: ["/", "9%"] for name in names}, {}), Redactor(())).tables
+    (table,) = read_report(prepared, FanOut({name: ["/", "9%"] for name in names}, {}), Intake(Redactor(()))).tables
     return table
 
 

@@ -30,6 +30,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import AlreadyDecided, HostUnreachable, StoreError
 from opsbot.executor import Executor, Surroundings
+from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
@@ -105,7 +106,7 @@ class Field:
             store=self.store,
             rules=self.rules,
             clock=self.clock,
-            surroundings=Surroundings(Redactor([]), threads=8),
+            surroundings=Surroundings(Intake(Redactor([])), threads=8),
         )
         self.control = Control(hosts)
 

@@ -24,6 +24,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import BadArguments, CommandTimedOut, Conflict, HostUnreachable, ToolError
 from opsbot.executor import Executor, Surroundings
+from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
@@ -105,7 +106,7 @@ async def executor(catalogue: Catalogue):
         store=MemoryStore(),
         rules=RULES,
         clock=FakeClock(),
-        surroundings=Surroundings(Redactor(["hunter2-hunter2"]), threads=4),
+        surroundings=Surroundings(Intake(Redactor(["hunter2-hunter2"])), threads=4),
     )
     yield made
     made.close()

@@ -7,12 +7,13 @@ import pytest
 from opsbot import audit, minutes
 from opsbot.domain import Actor, AssistantMessage, AuditEntry, Conversation, Message, ToolCall, ToolResult, Usage
 from opsbot.errors import BadArguments
+from opsbot.intake import Intake
 from opsbot.minutes import Minutes
 from opsbot.redact import Redactor
 from tests.records import ANNA, KEY, NOON, PLACE, said
 
 SECRET = "xapp-1-SECRETSECRET"
-TAKER = Minutes(Redactor([SECRET]))
+TAKER = Minutes(Intake(Redactor([SECRET])))
 CALL = ToolCall("c1", "service_logs", '{"host": "web-1", "unit": "nginx"}')
 
 
