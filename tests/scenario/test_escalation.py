@@ -105,8 +105,9 @@ async def test_a_restart_tells_nobody_twice_and_forgets_no_step(house):
 
 async def test_what_a_crash_left_untold_is_told(house):
     await house.types(ALICE, "restart nginx web-1")
-    pending = house.approval
     store = house.world.store.approvals
+    pending = await store.get(house.approval.id)
+    assert pending is not None
     await store.change(replace(pending, escalated=1), expected=(pending.state, pending.version), entries=[])
     await wait(house, 65)
     assert told(house) == [("user:UDAVE",)]
