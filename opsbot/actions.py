@@ -36,6 +36,13 @@ class Prepared:
     via: tuple[Host, ...] = ()
     reach: Reach = _WORST
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Units and containers it touches on its hosts; none: the whole hosts."""
+        named = (parameter.name for parameter in self.tool.parameters if parameter.is_unit or parameter.is_container)
+        values = (self.action.arguments.get(name) for name in named)
+        return tuple(value for value in values if isinstance(value, str))
+
     def question(self, actor: Actor, place: Place, at: datetime) -> Question:
         """What policy is to decide about this."""
         return Question(actor, self.tool.name, self.tool.risk, self.hosts, place, at, self.reach)

@@ -1,5 +1,6 @@
 """The state machine of an approval: open, review, expire, conclude; and who may decide. Pure."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -354,3 +355,18 @@ def asked_facts(approval: Approval) -> dict[str, Json]:
         "expires_at": approval.expires_at.isoformat(),
         "tainted_by": [*approval.tainted_by],
     }
+
+
+def ending(approval: Approval, outcome: HostOutcome, at: datetime) -> AuditEntry:
+    """The audit entry that closes an operation, with what the host said: each intent has exactly one.
+
+    The evidence is there by its hash.
+    """
+    evidence = hashlib.sha256(outcome.evidence.encode("utf-8", "surrogatepass")).hexdigest()
+    facts = {
+        "host": outcome.host,
+        "result": str(outcome.result),
+        "summary": outcome.summary,
+        "evidence_sha256": evidence if outcome.evidence else "",
+    }
+    return entry(approval, "execution.host", at, facts=facts)

@@ -1,7 +1,6 @@
 """One approved action's way over its hosts: batch after batch, each looked at anew; people can pause or stop it."""
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -114,8 +113,10 @@ class Hands(Protocol):
         """
         ...
 
-    async def save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
-        """Write the record with its audit entry. Raises Conflict, StoreError."""
+    async def save(
+        self, new: Approval, old: Approval, kind: str = "", *, ended: Sequence[HostOutcome] = (), **facts: Json
+    ) -> Approval:
+        """Write the record with its audit entry, and one for each that `ended`. Raises Conflict, StoreError."""
         ...
 
 
@@ -139,6 +140,7 @@ class Campaign:
     _began_at_s: dict[str, float] = field(default_factory=dict)
     _trouble: Conflict | StoreError | None = None
     _refused: ApprovalError | None = None
+    _not_begun: set[str] = field(default_factory=set)
 
     async def run(self) -> Approval:
         """Go over the hosts to the end, or to the first that is not done, or until somebody stops it.
@@ -151,17 +153,18 @@ class Campaign:
             while not note and self._goes_on():
                 note = await self._go_on()
         except ApprovalError as error:
-            note, self._refused = str(error), error
+            self._refused = error
         finally:
             async with self.control.lock:
                 self.control.over = True
         if self._trouble is not None:
             raise self._trouble
+        note = note or str(self._refused or "") or self._why_ended()
         if self._refused is not None and self._nothing_done():
             state = ApprovalState.EXPIRED if isinstance(self._refused, Expired) else ApprovalState.STALE
-            final = replace(self.approval, state=state, note=str(self._refused))
-            return await self.hands.save(final, self.approval, "execution.refused", note=final.note)
-        final = approvals.conclude(self.approval, self.approval.outcomes, note=note or self._why_ended())
+            final = replace(self.approval, state=state, note=note)
+            return await self.hands.save(final, self.approval, "execution.refused", note=note)
+        final = approvals.conclude(self.approval, self.approval.outcomes, note=note)
         return await self.hands.save(final, self.approval, "execution.finished", note=final.note)
 
     def _nothing_done(self) -> bool:
@@ -169,7 +172,7 @@ class Campaign:
 
     def _goes_on(self) -> bool:
         all_done = all(outcome.result is Result.DONE for outcome in self.approval.outcomes)
-        return all_done and self._trouble is None and bool(self.approval.untouched)
+        return all_done and not self._trouble and not self._refused and bool(self.approval.untouched)
 
     def _why_ended(self) -> str:
         bad = [outcome.host for outcome in self.approval.outcomes if outcome.result is not Result.DONE]
@@ -242,6 +245,7 @@ class Campaign:
                 return await self.hands.run_host(self.approval, self.prepared, host)
             except ApprovalError as error:
                 self._refused = error
+                self._not_begun.add(host.name)
                 return HostOutcome(host.name, Result.NOT_DONE, f"Not run. {error}")
             finally:
                 self.turns.end(host.name)
@@ -256,7 +260,8 @@ class Campaign:
             order = self.approval.action.hosts.index
             outcomes = sorted((*self.approval.outcomes, outcome), key=lambda each: order(each.host))
             new = replace(self.approval, outcomes=tuple(outcomes))
-            self.approval = await self.hands.save(new, self.approval, "execution.host", **_verdict(outcome))
+            kind = "execution.not_begun" if outcome.host in self._not_begun else ""
+            self.approval = await self.hands.save(new, self.approval, kind, ended=[outcome], host=outcome.host)
         except (Conflict, StoreError) as error:
             self._trouble = self._trouble or error
 
@@ -268,17 +273,6 @@ class Campaign:
     def _waiting(self) -> str:
         paused = self.control.order is not None and self.control.order.verb is OrderVerb.PAUSE
         return "paused" if paused else "waiting"
-
-
-def _verdict(outcome: HostOutcome) -> dict[str, Json]:
-    """What the host said, for the audit: the evidence by its hash."""
-    evidence = hashlib.sha256(outcome.evidence.encode("utf-8", "surrogatepass")).hexdigest()
-    return {
-        "host": outcome.host,
-        "result": str(outcome.result),
-        "summary": outcome.summary,
-        "evidence_sha256": evidence if outcome.evidence else "",
-    }
 
 
 async def _first(*waits: Awaitable[object]) -> None:

@@ -681,6 +681,25 @@ class Approval:
         return tuple(name for name in self.action.hosts if name not in ended)
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An effect about to be sent to one host. `targets`: what it touches there, `()` is the whole host."""
+
+    approval: Approval
+    host: str
+    targets: tuple[str, ...]
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The one end of an operation, with its audit record."""
+
+    host: str
+    result: Result
+    entry: "AuditEntry"
+
+
 # --- what comes in ---------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,11 @@ OpsbotError                  text is safe to show to the person named below
 │   ├── HostUnreachable      no connection could be made, so nothing ran
 │   │   └── HostBusy         it is there, but our own commands take all the sessions it gives us
 │   ├── TooBusy              every thread for reading waits for a host that does not answer
-│   └── OutcomeUnknown       a connection was lost after the command was sent
+│   ├── OutcomeUnknown       a connection was lost after the command was sent
+│   └── HeldBack             nothing was sent, since it may not be now
+│       ├── Held             a stop or a freeze covers it
+│       ├── CapReached       enough was done lately; carries when there is room again
+│       └── TargetTaken      another action is under way there
 ├── ApprovalError            the clicker, privately
 │   ├── NotAllowed           not this person
 │   ├── WrongCard            not the card as it stands now: a copy, an edited button, an earlier content
@@ -36,6 +40,7 @@ traceback and an id; the person sees only the id.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -128,6 +133,30 @@ class TooBusy(ToolError):
 
 class OutcomeUnknown(ToolError):
     """The command was sent and no exit status came back: it may or may not have run."""
+
+
+class HeldBack(ToolError):
+    """An action that may not be done now; nothing was sent. `rule` names what holds it back."""
+
+    def __init__(self, text: str, *, rule: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+
+
+class Held(HeldBack):
+    """A stop or a freeze covers the action."""
+
+
+class CapReached(HeldBack):
+    """So many effects may be had in an hour, or hosts in one action; `free_at` (aware UTC) if waiting helps."""
+
+    def __init__(self, text: str, *, rule: str, free_at: datetime | None = None) -> None:
+        super().__init__(text, rule=rule)
+        self.free_at = free_at
+
+
+class TargetTaken(HeldBack):
+    """Another action is under way on the same target of the same host."""
 
 
 class ApprovalError(OpsbotError):

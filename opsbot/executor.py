@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,15 +13,18 @@ import structlog
 from opsbot import approvals, bindings, standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.campaign import Campaign, Control, HostTurns, Progress
+from opsbot.caps import Caps
 from opsbot.domain import (
     Action,
     Approval,
     ApprovalState,
+    Closing,
     Decision,
     Host,
     HostOutcome,
     Impact,
     Json,
+    Operation,
     Result,
     Risk,
     Verdict,
@@ -32,6 +35,7 @@ from opsbot.errors import (
     CommandTimedOut,
     Expired,
     Fenced,
+    HeldBack,
     HostUnreachable,
     OpsbotError,
     Stale,
@@ -96,7 +100,7 @@ class Surroundings:
 
     `sleep` is how a tool waits (seconds). What hosts say passes `intake` before anything else sees it.
     `past`: what was measured earlier. `identify`: who somebody is now. `check` is called right before each command of
-    an action, in its thread, and raises Fenced when it must not be sent any more.
+    an action, in its thread, and raises Fenced when it must not be sent any more. `caps`: how much may be done.
     """
 
     intake: Intake
@@ -105,6 +109,7 @@ class Surroundings:
     past: Past | None = None
     identify: Identify = unchanged
     check: Callable[[], None] = _unchecked
+    caps: Caps = field(default_factory=Caps)
 
 
 class Executor:
@@ -317,7 +322,7 @@ class Executor:
         final = approvals.conclude(approval, outcomes, note=note)
         if final.state is approval.state and final.outcomes == approval.outcomes:
             return approval
-        return await self.save(final, approval, "execution.reconciled", note=note)
+        return await self.save(final, approval, "execution.reconciled", ended=outcomes, note=note)
 
     async def _look(self, approval: Approval, name: str) -> HostOutcome:
         try:
@@ -395,14 +400,22 @@ class Executor:
     async def run_host(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
         """Act on one host, once, and verify it; what was begun before is only looked at.
 
+        In this order: the intent is recorded and the row claimed, in one transaction; it is looked once more whether
+        it may be done; it is done.
+
         Raises:
             Conflict, StoreError: the intent could not be recorded, so nothing was run.
             ApprovalError: it may not be begun any more, so nothing was run.
         """
         self._check_may_begin(approval)
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
+        operation = Operation(approval, host.name, prepared.targets, self._clock.moment())
         began_s = self._clock.monotonic()
-        if not await self._store.operations.claim(approval, host.name, self._clock.now(), intent):
+        try:
+            claimed = await self._store.operations.claim(operation, intent, caps=self._surroundings.caps)
+        except HeldBack as error:
+            raise Stale(f"stale:{error.rule}: {error}") from error
+        if not claimed:
             return await self._verify(prepared, host, approval)
         took_s = self._clock.monotonic() - began_s
         if took_s > _INTENT_MAX_S:
@@ -460,7 +473,17 @@ class Executor:
         running = asyncio.get_running_loop().run_in_executor(self._writes, call)
         return await asyncio.wait_for(running, timeout_s + GRACE_S)
 
-    async def save(self, new: Approval, old: Approval, kind: str, **facts: Json) -> Approval:
-        """Write the record with its audit entry. Raises Conflict, StoreError."""
-        record = approvals.entry(new, kind, self._clock.now(), facts=facts)
-        return await self._store.approvals.change(new, expected=(old.state, old.version), entries=[record])
+    async def save(
+        self, new: Approval, old: Approval, kind: str = "", *, ended: Sequence[HostOutcome] = (), **facts: Json
+    ) -> Approval:
+        """Write the record with an audit entry of this kind, and one for each operation that `ended`.
+
+        Raises:
+            Conflict, StoreError: nothing was written.
+        """
+        now = self._clock.now()
+        records = [approvals.entry(new, kind, now, facts=facts)] if kind else []
+        closings = [Closing(each.host, each.result, approvals.ending(new, each, now)) for each in ended]
+        return await self._store.approvals.change(
+            new, expected=(old.state, old.version), entries=records, closings=closings
+        )

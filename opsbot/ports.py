@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from opsbot.caps import Caps, Effect
 from opsbot.domain import (
     Actor,
     Approval,
@@ -15,6 +16,7 @@ from opsbot.domain import (
     CertificateReport,
     Chart,
     CheckResult,
+    Closing,
     CommandResult,
     Content,
     Conversation,
@@ -30,6 +32,7 @@ from opsbot.domain import (
     MessageRef,
     Metric,
     Moment,
+    Operation,
     OutboxItem,
     Place,
     Sample,
@@ -40,6 +43,7 @@ from opsbot.domain import (
     Usage,
     Vitals,
 )
+from opsbot.holds import Hold
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
@@ -353,9 +357,16 @@ class Approvals(Protocol):
         ...
 
     async def change(
-        self, approval: Approval, *, expected: tuple[ApprovalState, int], entries: Sequence[AuditEntry]
+        self,
+        approval: Approval,
+        *,
+        expected: tuple[ApprovalState, int],
+        entries: Sequence[AuditEntry],
+        closings: Sequence[Closing] = (),
     ) -> Approval:
         """Write `approval` with its audit records if stored (state, version) are as expected; bump the version.
+
+        `closings` end its operations; the record of one that had ended before is left out, so that each has one end.
 
         Raises:
             Conflict: they are not.
@@ -376,9 +387,12 @@ class Approvals(Protocol):
 
 
 class Operations(Protocol):
-    """The write-ahead journal of effects: one row per approval and host, inserted before the command is sent."""
+    """The write-ahead journal of effects: one row per approval and host, inserted before the command is sent.
 
-    async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
+    A row is open until `Approvals.change` closes it, and locks its targets on that host, for every process.
+    """
+
+    async def claim(self, operation: Operation, entry: AuditEntry, *, caps: Caps) -> bool:
         """Insert the row, with its audit record, if the stored approval is executing and equal in digest.
 
         False: the row exists already, so the command was or may have been sent. Synced to disk on return.
@@ -386,11 +400,41 @@ class Operations(Protocol):
         Raises:
             Conflict: the approval is not executing, or its digest differs.
             Fenced: this replica was given up.
+            TargetTaken: another operation is open on one of the targets.
+            CapReached: the effects of the last hour leave no room.
         """
         ...
 
     async def started(self, approval_id: str) -> frozenset[str]:
-        """Hosts of this approval whose row exists."""
+        """Hosts of this approval whose command was or may have been sent."""
+        ...
+
+    async def effects(self, now: Moment) -> tuple[Effect, ...]:
+        """The effects of the last hour, those under way included, those left out that changed nothing."""
+        ...
+
+
+class Holds(Protocol):
+    """Stops and freezes that people made."""
+
+    async def add(self, hold: Hold, entry: AuditEntry) -> None:
+        """Insert with its audit record in one transaction."""
+        ...
+
+    async def change(self, hold: Hold, entry: AuditEntry) -> Hold:
+        """Write `hold` with its audit record if the stored version is the same; bump the version.
+
+        Raises:
+            Conflict: it is not.
+        """
+        ...
+
+    async def standing(self) -> tuple[Hold, ...]:
+        """Those that nobody ended, also past their time; oldest first."""
+        ...
+
+    def standing_now(self) -> tuple[Hold, ...]:
+        """As `standing`; blocks, for worker threads."""
         ...
 
 
@@ -533,6 +577,8 @@ class Store(Protocol):
     def approvals(self) -> Approvals: ...
     @property
     def operations(self) -> Operations: ...
+    @property
+    def holds(self) -> Holds: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

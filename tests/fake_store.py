@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from itertools import count
 
 from opsbot import audit, thinning
+from opsbot.caps import WINDOW_S, Caps, Effect, age_s, check_hour
 from opsbot.domain import (
     Approval,
     ApprovalState,
     AuditEntry,
     AuditRecord,
     Beats,
+    Closing,
     Content,
     Conversation,
     InboxItem,
@@ -22,6 +24,8 @@ from opsbot.domain import (
     Message,
     MessageRef,
     Metric,
+    Moment,
+    Operation,
     OutboxItem,
     OutboxState,
     Place,
@@ -30,6 +34,7 @@ from opsbot.domain import (
     message_lease,
 )
 from opsbot.errors import Conflict, Fenced, StoreError
+from opsbot.holds import Hold, overlap, taken
 
 TEST_KEY = bytes(range(32))
 
@@ -275,6 +280,8 @@ class MemoryApprovals:
     outage: Outage
     log: MemoryAuditLog
     stored: dict[str, Approval] = field(default_factory=dict)
+    # How each operation ended; "" while it is open.
+    ends: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def add(self, approval: Approval, entry: AuditEntry) -> Approval:
         await self.outage.step()
@@ -296,13 +303,21 @@ class MemoryApprovals:
         return fitting[0] if len(fitting) == 1 else None
 
     async def change(
-        self, approval: Approval, *, expected: tuple[ApprovalState, int], entries: Sequence[AuditEntry]
+        self,
+        approval: Approval,
+        *,
+        expected: tuple[ApprovalState, int],
+        entries: Sequence[AuditEntry],
+        closings: Sequence[Closing] = (),
     ) -> Approval:
         await self.outage.step()
         stored = self.stored.get(approval.id)
         if stored is None or (stored.state, stored.version) != expected:
             raise Conflict(f"The approval {approval.id} is not {expected[0]} (version {expected[1]}).")
-        self.log.extend(entries)
+        ends = [closing for closing in closings if self.ends.get((approval.id, closing.host)) == ""]
+        self.log.extend([*(closing.entry for closing in ends), *entries])
+        for closing in ends:
+            self.ends[approval.id, closing.host] = str(closing.result)
         after = replace(approval, version=expected[1] + 1)
         self.stored[approval.id] = after
         return after
@@ -329,23 +344,69 @@ class MemoryOperations:
     outage: Outage
     leases: MemoryLeases
     approvals: MemoryApprovals
-    rows: set[tuple[str, str]] = field(default_factory=set)
+    rows: dict[tuple[str, str], Operation] = field(default_factory=dict)
 
-    async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
+    async def claim(self, operation: Operation, entry: AuditEntry, *, caps: Caps) -> bool:
         await self.outage.step()
         self.leases.check()
+        approval, key = operation.approval, (operation.approval.id, operation.host)
         stored = self.approvals.stored.get(approval.id)
         if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
             raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")
-        if (approval.id, host) in self.rows:
+        if key in self.rows:
             return False
+        for (other, host), row in self.rows.items():
+            open_there = host == operation.host and self.approvals.ends[other, host] == ""
+            if open_there and overlap(operation.targets, row.targets):
+                raise taken(host, other)
+        now = operation.moment
+        check_hour(caps, self._effects(now), approval.requester.key, more=1, now=now.at)
         self.approvals.log.extend([entry])
-        self.rows.add((approval.id, host))
+        self.rows[key] = operation
+        self.approvals.ends[key] = ""
         return True
 
     async def started(self, approval_id: str) -> frozenset[str]:
         await self.outage.step()
         return frozenset(host for known, host in self.rows if known == approval_id)
+
+    async def effects(self, now: Moment) -> tuple[Effect, ...]:
+        await self.outage.step()
+        return self._effects(now)
+
+    def _effects(self, now: Moment) -> tuple[Effect, ...]:
+        done = (row for key, row in self.rows.items() if self.approvals.ends[key] != "not_done")
+        found = (Effect(row.approval.requester.key, age_s(row.moment, now)) for row in done)
+        return tuple(effect for effect in found if effect.age_s < WINDOW_S)
+
+
+@dataclass
+class MemoryHolds:
+    outage: Outage
+    log: MemoryAuditLog
+    stored: dict[str, Hold] = field(default_factory=dict)
+
+    async def add(self, hold: Hold, entry: AuditEntry) -> None:
+        await self.outage.step()
+        self.log.extend([entry])
+        self.stored[hold.id] = hold
+
+    async def change(self, hold: Hold, entry: AuditEntry) -> Hold:
+        await self.outage.step()
+        if hold.id not in self.stored or self.stored[hold.id].version != hold.version:
+            raise Conflict(f"{hold.kind} {hold.id} was changed by somebody else; look again.")
+        self.log.extend([entry])
+        self.stored[hold.id] = replace(hold, version=hold.version + 1)
+        return self.stored[hold.id]
+
+    async def standing(self) -> tuple[Hold, ...]:
+        await self.outage.step()
+        return self.standing_now()
+
+    def standing_now(self) -> tuple[Hold, ...]:
+        self.outage.check()
+        found = (hold for hold in self.stored.values() if hold.ended_at is None)
+        return tuple(sorted(found, key=lambda hold: (hold.at, hold.id)))
 
 
 @dataclass
@@ -437,6 +498,7 @@ class MemoryStore:
         self.conversations = MemoryConversations(self.outage, self.audit)
         self.approvals = MemoryApprovals(self.outage, self.audit)
         self.operations = MemoryOperations(self.outage, self.leases, self.approvals)
+        self.holds = MemoryHolds(self.outage, self.audit)
         self.outbox = MemoryOutbox(self.outage, self.leases)
         self.samples = MemorySamples(self.outage)
 

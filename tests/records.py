@@ -3,17 +3,21 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from opsbot.caps import Caps
 from opsbot.domain import (
     Action,
     Actor,
     Approval,
     ApprovalState,
     AuditEntry,
+    Closing,
     Impact,
     IncomingMessage,
     Json,
     Moment,
+    Operation,
     Place,
+    Result,
     UserMessage,
 )
 
@@ -70,3 +74,17 @@ def approval(approval_id: str = "7KQ2M4", *, call_id: str = "", **changes: objec
 
 def executing(approval_id: str = "7KQ2M4") -> Approval:
     return approval(approval_id, state=ApprovalState.EXECUTING)
+
+
+def operation(made: Approval, host: str = "web-1", *targets: str, at: datetime = NOON, boot: str = "b1") -> Operation:
+    """An effect of this approval, so many seconds after the boot as `at` is after noon, and 1,000 more."""
+    return Operation(
+        made, host, targets or ("web.service",), Moment(at, "m1", boot, 1000 + (at - NOON).total_seconds())
+    )
+
+
+def closing(host: str = "web-1", result: Result = Result.DONE) -> Closing:
+    return Closing(host, result, entry("execution.host", host=host, result=str(result)))
+
+
+CAPS = Caps(an_hour=1000, an_hour_per_person=1000)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from opsbot.adapters.store import SqlStore, open_store
 from opsbot.domain import ApprovalState
-from tests.records import KEY, NOON, PLACE, approval, entry, said
+from tests.records import CAPS, KEY, PLACE, approval, entry, operation, said
 
 REQUESTED, CHANGED, CLAIMED, SAID = "requested", "changed", "claimed", "said"
 
@@ -20,7 +20,7 @@ async def write_without_end(store: SqlStore) -> None:
         running = replace(made, state=ApprovalState.EXECUTING)
         await store.approvals.change(running, expected=(ApprovalState.PENDING, 1), entries=[entry(CHANGED)])
         print(CHANGED, flush=True)
-        await store.operations.claim(running, "web-1", NOON, entry(CLAIMED))
+        await store.operations.claim(operation(running, "web-1", running.id), entry(CLAIMED), caps=CAPS)
         print(CLAIMED, flush=True)
         conversation = await store.conversations.append(conversation, [said("one"), said("two")], needs_turn=True)
         print(SAID, flush=True)

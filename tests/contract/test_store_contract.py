@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pytest
 
 from opsbot import audit
-from opsbot.adapters.store import open_store
 from opsbot.domain import (
     Approval,
     ApprovalState,
@@ -37,8 +36,20 @@ from opsbot.domain import (
 )
 from opsbot.errors import Conflict, StoreError
 from opsbot.ports import Store
-from tests.fake_store import MemoryStore
-from tests.records import ANNA, KEY, NOON, PLACE, approval, entry, event, executing, later, said
+from tests.records import (
+    ANNA,
+    CAPS,
+    KEY,
+    NOON,
+    PLACE,
+    approval,
+    entry,
+    event,
+    executing,
+    later,
+    operation,
+    said,
+)
 
 PENDING, APPROVED, EXECUTING, DONE = (
     ApprovalState.PENDING,
@@ -46,21 +57,6 @@ PENDING, APPROVED, EXECUTING, DONE = (
     ApprovalState.EXECUTING,
     ApprovalState.DONE,
 )
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Store]:
-    opened: Store = _open(request, tmp_path)
-    yield opened
-    await opened.close()
-
-
-def _open(request: pytest.FixtureRequest, tmp_path) -> Store:
-    if request.param == "memory":
-        return MemoryStore()
-    if request.param == "sqlite":
-        return open_store(f"sqlite:///{tmp_path}/opsbot.db", audit_key=KEY)
-    return open_store(request.getfixturevalue("postgres_url"), audit_key=KEY)
 
 
 async def whole_chain(store: Store) -> tuple[AuditRecord, ...]:
@@ -357,9 +353,9 @@ async def test_approvals_are_listed_by_state_and_conversation_oldest_first(store
 
 async def test_a_claim_succeeds_once_per_host_and_records_once(store: Store) -> None:
     made = await store.approvals.add(executing(), entry("requested"))
-    assert await store.operations.claim(made, "web-1", NOON, entry("claimed 1")) is True
-    assert await store.operations.claim(made, "web-1", later(9), entry("no")) is False
-    assert await store.operations.claim(made, "web-2", NOON, entry("claimed 2")) is True
+    assert await store.operations.claim(operation(made, "web-1"), entry("claimed 1"), caps=CAPS) is True
+    assert await store.operations.claim(operation(made, "web-1", at=later(9)), entry("no"), caps=CAPS) is False
+    assert await store.operations.claim(operation(made, "web-2"), entry("claimed 2"), caps=CAPS) is True
     assert await store.operations.started(made.id) == {"web-1", "web-2"}
     assert await store.operations.started("other") == frozenset()
     await assert_recorded(store, "requested", "claimed 1", "claimed 2")
@@ -369,7 +365,7 @@ async def test_a_claim_succeeds_once_per_host_and_records_once(store: Store) -> 
 async def test_nothing_is_claimed_unless_the_stored_approval_is_executing(store: Store, state: ApprovalState) -> None:
     await store.approvals.add(approval(state=state), entry("requested"))
     with pytest.raises(Conflict):
-        await store.operations.claim(executing(), "web-1", NOON, entry("no"))
+        await store.operations.claim(operation(executing(), "web-1"), entry("no"), caps=CAPS)
     assert await store.operations.started("7KQ2M4") == frozenset()
     await assert_recorded(store, "requested")
 
@@ -378,7 +374,7 @@ async def test_nothing_is_claimed_for_another_digest_or_an_unknown_approval(stor
     await store.approvals.add(executing(), entry("requested"))
     for other in (replace(executing(), digest="ef" * 32), executing("OTHER")):
         with pytest.raises(Conflict):
-            await store.operations.claim(other, "web-1", NOON, entry("no"))
+            await store.operations.claim(operation(other, "web-1"), entry("no"), caps=CAPS)
     assert await store.operations.started("7KQ2M4") == frozenset()
     await assert_recorded(store, "requested")
 
@@ -386,13 +382,13 @@ async def test_nothing_is_claimed_for_another_digest_or_an_unknown_approval(stor
 async def test_a_claim_whose_record_cannot_be_written_does_not_happen(store: Store) -> None:
     made = await store.approvals.add(executing(), entry("requested"))
     with pytest.raises(StoreError):
-        await store.operations.claim(made, "web-1", NOON, entry("bad", fact=float("inf")))
+        await store.operations.claim(operation(made, "web-1"), entry("bad", fact=float("inf")), caps=CAPS)
     assert await store.operations.started(made.id) == frozenset()
 
 
 async def test_one_of_20_simultaneous_claims_wins(store: Store) -> None:
     made = await store.approvals.add(executing(), entry("requested"))
-    claims = (store.operations.claim(made, "web-1", NOON, entry("claimed", by=n)) for n in range(20))
+    claims = (store.operations.claim(operation(made, "web-1"), entry("claimed", by=n), caps=CAPS) for n in range(20))
     assert Counter(await asyncio.gather(*claims)) == {False: 19, True: 1}
     await assert_recorded(store, "requested", "claimed")
 
@@ -479,7 +475,7 @@ async def test_simultaneous_appends_never_fork_the_chain(store: Store) -> None:
     made = [await store.approvals.add(executing(f"ID-{n}"), entry("requested")) for n in range(10)]
     await asyncio.gather(
         *(store.audit.append(entry("appended", n=n)) for n in range(30)),
-        *(store.operations.claim(each, "web-1", NOON, entry("claimed")) for each in made),
+        *(store.operations.claim(operation(each, "web-1", each.id), entry("claimed"), caps=CAPS) for each in made),
         *(
             store.approvals.change(replace(each, note="x"), expected=(EXECUTING, 1), entries=[entry("changed")] * 2)
             for each in made
@@ -515,7 +511,7 @@ CALLS = [
     Call("accept", lambda s: s.inbox.accept(["k"], event(), NOON)),
     Call("load", lambda s: s.conversations.load(PLACE)),
     Call("change", lambda s: s.approvals.change(approval(), expected=(PENDING, 1), entries=[])),
-    Call("claim", lambda s: s.operations.claim(executing(), "h", NOON, entry())),
+    Call("claim", lambda s: s.operations.claim(operation(executing(), "h"), entry(), caps=CAPS)),
     Call("put", lambda s: s.outbox.put("k", PLACE, Text("x"))),
     Call("append", lambda s: s.audit.append(entry())),
     Call("add samples", lambda s: s.samples.add([Sample("a", Metric.LOAD, NOON, 1.0)])),

@@ -12,7 +12,7 @@ from opsbot.domain import ApprovalState, Lease, MessageRef, Text, event_lease, m
 from opsbot.errors import Conflict, Fenced
 from opsbot.ports import Store
 from tests.fake_store import MemoryStore
-from tests.records import KEY, NOON, PLACE, entry, event, executing
+from tests.records import CAPS, KEY, NOON, PLACE, entry, event, executing, operation
 
 REF = MessageRef("C1", "17.1")
 Pair = tuple[Store, Store]
@@ -74,7 +74,7 @@ async def test_a_replica_given_up_is_refused_wherever_it_could_do_harm(pair: Pai
         one.replicas.beat(),
         one.leases.take("turn:x"),
         one.inbox.accept(["k2"], event(), NOON),
-        one.operations.claim(made, "web-1", NOON, entry()),
+        one.operations.claim(operation(made, "web-1"), entry(), caps=CAPS),
         one.outbox.put("m2", PLACE, Text("x")),
         one.outbox.sent("m", REF, version=1),
     ):
@@ -216,7 +216,7 @@ async def test_a_frozen_replica_cannot_begin_what_another_has_settled(pair: Pair
     settled = replace(made, state=ApprovalState.FAILED)
     await two.approvals.change(settled, expected=(made.state, made.version), entries=[entry()])
     with pytest.raises(Conflict):
-        await one.operations.claim(made, "web-1", NOON, entry())
+        await one.operations.claim(operation(made, "web-1"), entry(), caps=CAPS)
 
 
 # --- one after another -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from opsbot.adapters.store import SqlStore, has_audit, noted_head, open_store, p
 from opsbot.domain import Approval, ApprovalState, Conversation
 from opsbot.errors import Conflict, StoreError
 from tests.postgres import PostgresServer
-from tests.records import KEY, NOON, PLACE, approval, entry, event, executing, said
+from tests.records import CAPS, KEY, NOON, PLACE, approval, entry, event, executing, operation, said
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ async def test_exactly_one_replica_wins_each_decision(replicas: tuple[SqlStore, 
 
 async def test_one_of_20_claims_by_two_replicas_wins(replicas: tuple[SqlStore, SqlStore]) -> None:
     made = await replicas[0].approvals.add(executing(), entry())
-    claims = (replicas[n % 2].operations.claim(made, "web-1", NOON, entry("claimed")) for n in range(20))
+    claims = (
+        replicas[n % 2].operations.claim(operation(made, "web-1"), entry("claimed"), caps=CAPS) for n in range(20)
+    )
     assert Counter(await asyncio.gather(*claims)) == {False: 19, True: 1}
 
 

@@ -8,15 +8,18 @@ from opsbot.adapters.store import (
     approvals,
     chain,
     conversations,
+    holds,
     inbox,
     migrate,
+    operation_rows,
     outbox,
     postgres,
     samples,
     schema,
     sqlite,
 )
-from tests.records import KEY
+from opsbot.domain import Moment
+from tests.records import KEY, NOON
 
 
 def migrated(engine: Engine) -> None:
@@ -83,6 +86,9 @@ SEARCHES = {
     select(schema.approvals).where(approvals.begins_with("ABCD")): "sqlite_autoindex_approvals_1",
     select(schema.approvals).where(schema.approvals.c.state.in_(["a", "b"])): "ix_approvals_state",
     select(schema.approvals).where(schema.approvals.c.conversation_id == "x"): "_approvals_c",
+    operation_rows.OPEN_ONES.where(schema.operations.c.host == "web-1"): "ix_operations_open",
+    operation_rows.recent(Moment(NOON, "m1", "b1", 5.0)): "MULTI-INDEX OR",
+    holds.STANDING: "ix_holds_in_force",
     samples.read("web-1", 600, 1): "USING PRIMARY KEY (host=? AND step_s=? AND at_s>?)",
     samples.next_host("web-1"): "USING PRIMARY KEY (host>?)",
 }

@@ -21,7 +21,7 @@ from opsbot.audit import Fault
 from opsbot.domain import ApprovalState, AuditRecord, Conversation
 from opsbot.errors import StoreError
 from tests.contract.store_writer import CHANGED, CLAIMED, REQUESTED, SAID
-from tests.records import KEY, NOON, PLACE, approval, entry, event, executing, said
+from tests.records import CAPS, KEY, NOON, PLACE, approval, entry, event, executing, operation, said
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ async def test_a_full_disk_refuses_writes_whole_allows_reads_and_recovers(path: 
         lambda: store.approvals.change(
             replace(made, note=big), expected=(ApprovalState.EXECUTING, 1), entries=[entry("changed")]
         ),
-        lambda: store.operations.claim(made, "web-1", NOON, entry("claimed", big=big)),
+        lambda: store.operations.claim(operation(made, "web-1"), entry("claimed", big=big), caps=CAPS),
         lambda: store.conversations.append(Conversation(PLACE), [said("small"), said(big)], needs_turn=True),
         lambda: store.audit.append(entry("big", big=big)),
     ):
@@ -295,7 +295,7 @@ async def test_a_full_disk_refuses_writes_whole_allows_reads_and_recovers(path: 
     assert await store.audit.read() == before
 
     store._database.read_now(lambda connection: limit(connection, pages + 1000))
-    assert await store.operations.claim(made, "web-1", NOON, entry("claimed", big=big))
+    assert await store.operations.claim(operation(made, "web-1"), entry("claimed", big=big), caps=CAPS)
     await store.close()
     assert audit.verify(read_audit(url(path)), KEY, expected_head=noted_head(url(path))).ok
 
@@ -435,7 +435,7 @@ async def test_an_approval_edited_by_hand_is_refused_everywhere(path: Path, assi
         lambda: store.approvals.get(changed),
         lambda: store.approvals.get(changed[:4]),
         lambda: store.approvals.in_state(*ApprovalState),
-        lambda: store.operations.claim(executing(changed), "web-1", NOON, entry()),
+        lambda: store.operations.claim(operation(executing(changed), "web-1"), entry(), caps=CAPS),
     ):
         with pytest.raises(StoreError, match="changed by something other than opsbot"):
             await attempt()

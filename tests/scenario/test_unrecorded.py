@@ -116,11 +116,11 @@ async def test_an_approved_action_waits_for_the_database_and_people_are_told_why
     await house.types(ALICE, "restart nginx web-1")
     change, refused = house.world.store.approvals.change, []
 
-    async def full(approval, *, expected, entries):
+    async def full(approval, **rest):
         if approval.state is ApprovalState.EXECUTING:
             refused.append(approval.id)
             raise StoreError(FULL)
-        return await change(approval, expected=expected, entries=entries)
+        return await change(approval, **rest)
 
     monkeypatch.setattr(house.world.store.approvals, "change", full)
     await house.clicks(BOB, "approve")
@@ -138,9 +138,9 @@ async def test_an_intent_that_took_long_to_write_is_closed_and_not_run(house: Ho
     await house.types(ALICE, "restart nginx web-1")
     claim = house.world.store.operations.claim
 
-    async def slow(*args):
+    async def slow(*args, **kwargs):
         house.world.clock.advance(5)
-        return await claim(*args)
+        return await claim(*args, **kwargs)
 
     monkeypatch.setattr(house.world.store.operations, "claim", slow)
     await house.clicks(BOB, "approve")

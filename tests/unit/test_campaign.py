@@ -12,6 +12,7 @@ from opsbot import executor as executor_module
 from opsbot.actions import Catalogue
 from opsbot.approvals import Proposal, open_approval
 from opsbot.campaign import Control
+from opsbot.caps import Caps
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -44,6 +45,7 @@ ALICE, BOB = Actor("T1", "UALICE"), Actor("T1", "UBOB")
 RULES = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=(ApproverRule(("*",), users=frozenset({"UBOB"})),))
 SIX = ("h1", "h2", "h3", "h4", "h5", "h6")
 PATIENCE_S = 10
+CAPS = Caps(an_hour=100, an_hour_per_person=100)
 
 
 class Script:
@@ -106,7 +108,7 @@ class Field:
             store=self.store,
             rules=self.rules,
             clock=self.clock,
-            surroundings=Surroundings(Intake(Redactor([])), threads=8),
+            surroundings=Surroundings(Intake(Redactor([])), threads=8, caps=CAPS),
         )
         self.control = Control(hosts)
 

@@ -9,6 +9,7 @@ import pytest
 from opsbot import campaign
 from opsbot.actions import Catalogue
 from opsbot.approvals import Proposal, open_approval
+from opsbot.caps import Caps
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -17,6 +18,7 @@ from opsbot.domain import (
     Host,
     HostOutcome,
     Impact,
+    Operation,
     Place,
     Result,
     Review,
@@ -212,7 +214,7 @@ async def test_a_verification_that_fails_is_an_unknown_outcome(executor, catalog
 
 
 async def test_an_operation_claimed_before_is_looked_at_and_never_run(executor, catalogue, script, monkeypatch):
-    async def taken(*_):
+    async def taken(*_, **__):
         return False
 
     monkeypatch.setattr(executor._store.operations, "claim", taken)
@@ -270,7 +272,9 @@ async def test_reconciling_looks_at_hosts_that_were_begun_and_at_no_others(execu
     running = await executor._store.approvals.change(
         replace(approval, state=ApprovalState.EXECUTING), expected=(approval.state, approval.version), entries=[]
     )
-    assert await executor._store.operations.claim(running, "a", executor._clock.now(), entry())
+    assert await executor._store.operations.claim(
+        Operation(running, "a", (), executor._clock.moment()), entry(), caps=Caps()
+    )
     final = await executor.reconcile(running)
     assert script.ran == 0
     assert final.state is ApprovalState.FAILED
@@ -283,7 +287,7 @@ async def test_reconciling_a_host_that_left_the_inventory_stays_unknown(executor
     running = await executor._store.approvals.change(
         replace(approval, state=ApprovalState.EXECUTING), expected=(approval.state, approval.version), entries=[]
     )
-    await executor._store.operations.claim(running, "a", executor._clock.now(), entry())
+    await executor._store.operations.claim(Operation(running, "a", (), executor._clock.moment()), entry(), caps=Caps())
     executor._catalogue = Catalogue(catalogue.registry, Inventory({"b": B}, {}))
     final = await executor.reconcile(running)
     assert final.state is ApprovalState.UNKNOWN

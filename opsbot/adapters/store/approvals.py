@@ -12,7 +12,8 @@ from opsbot.adapters.store import schema
 from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.codec import APPROVALS
 from opsbot.adapters.store.database import Database
-from opsbot.domain import Approval, ApprovalState, AuditEntry
+from opsbot.adapters.store.operation_rows import OperationRows
+from opsbot.domain import Approval, ApprovalState, AuditEntry, Closing
 from opsbot.errors import Conflict, StoreError
 
 _MIN_PREFIX = 4
@@ -76,9 +77,10 @@ def _tampered(approval_id: str) -> StoreError:
 class SqlApprovals:
     """Implements `ports.Approvals`."""
 
-    def __init__(self, database: Database, rows: ApprovalRows, chain: AuditChain) -> None:
+    def __init__(self, database: Database, rows: ApprovalRows, operations: OperationRows, chain: AuditChain) -> None:
         self._database = database
         self._rows = rows
+        self._operations = operations
         self._chain = chain
 
     async def add(self, approval: Approval, entry: AuditEntry) -> Approval:
@@ -117,9 +119,16 @@ class SqlApprovals:
         return await self._database.read(work)
 
     async def change(
-        self, approval: Approval, *, expected: tuple[ApprovalState, int], entries: Sequence[AuditEntry]
+        self,
+        approval: Approval,
+        *,
+        expected: tuple[ApprovalState, int],
+        entries: Sequence[AuditEntry],
+        closings: Sequence[Closing] = (),
     ) -> Approval:
         """Write with the audit records if stored (state, version) are as expected; return it with version + 1.
+
+        `closings` end its operations, each once: the record of one that had ended before is left out.
 
         Raises:
             Conflict: they are not; nothing is written.
@@ -139,7 +148,8 @@ class SqlApprovals:
                 now = connection.execute(select(_rows.state, _rows.version).where(here)).one_or_none()
                 found = f"is {now.state} (version {now.version})" if now else "does not exist"
                 raise Conflict(f"The approval {approval.id} {found}, not {state} (version {version}).")
-            self._chain.append(connection, entries)
+            ends = [closing.entry for closing in closings if self._operations.close(connection, approval.id, closing)]
+            self._chain.append(connection, [*ends, *entries])
             return after
 
         return await self._database.write(work)

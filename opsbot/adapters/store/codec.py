@@ -26,6 +26,7 @@ from opsbot.domain import (
     UserMessage,
 )
 from opsbot.errors import StoreError
+from opsbot.holds import Hold
 
 T = TypeVar("T")
 
@@ -89,5 +90,6 @@ EVENTS: Codec[Incoming] = Codec(
 )
 CONTENTS: Codec[Content] = Codec({"text": Text, "report": Report, "card": Card})
 APPROVALS: Codec[Approval] = Codec({"approval": Approval})
+HOLDS: Codec[Hold] = Codec({"hold": Hold})
 PLACES: Codec[Place] = Codec({"place": Place})
 REFS: Codec[MessageRef] = Codec({"ref": MessageRef})

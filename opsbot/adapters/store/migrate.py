@@ -9,14 +9,14 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
-from opsbot.adapters.store.operations import OperationSeals
+from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.errors import StoreError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-# Databases of these revisions have operations without a seal.
-_UNSEALED = frozenset({"0001", "0002"})
+# Databases of these revisions have operations without a seal, or with one over fewer columns.
+_UNSEALED = frozenset({"0001", "0002", "0003", "0004"})
 
 
 def upgrade(connection: Connection, key: bytes) -> None:
@@ -36,7 +36,7 @@ def upgrade(connection: Connection, key: bytes) -> None:
             "install that one again, or restore the backup made before the update."
         ) from error
     if before in _UNSEALED:
-        OperationSeals(key).seal_all(connection)
+        OperationRows(key).seal_all(connection)
 
 
 def newest_revision() -> str | None:

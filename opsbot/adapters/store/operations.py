@@ -1,63 +1,23 @@
-"""Operations: the write-ahead journal of effects; its primary key is what makes an action happen at most once."""
+"""Operations: the write-ahead journal of effects. Its key makes an effect happen at most once, its open rows lock."""
 
-import hmac
 import json
-from datetime import datetime
 
-import rfc8785
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select
 
-from opsbot import audit
 from opsbot.adapters.store import schema
 from opsbot.adapters.store.approvals import ApprovalRows
 from opsbot.adapters.store.chain import SELECT, AuditChain, record_of
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.leases import Membership
-from opsbot.domain import Approval, ApprovalState, AuditEntry
-from opsbot.errors import Conflict, StoreError
+from opsbot.adapters.store.operation_rows import OperationRows, tampered
+from opsbot.caps import Caps, Effect, check_hour
+from opsbot.domain import ApprovalState, AuditEntry, Moment, Operation
+from opsbot.errors import Conflict
 
 # The kind of audit record that goes with every row.
 INTENT = "execution.intent"
-
-_rows = schema.operations.c
-_all = select(_rows.approval_id, _rows.host, _rows.claimed_at, _rows.digest, _rows.seal)
-
-
-class OperationSeals:
-    """Seals rows of the journal, so that one edited past opsbot is refused."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = hmac.digest(key, b"opsbot operation seal", "sha256")
-
-    def values(self, approval_id: str, host: str, claimed_at: str, digest: str) -> dict[str, object]:
-        """Return the row."""
-        said = rfc8785.dumps([approval_id, host, claimed_at, digest])
-        facts = {"approval_id": approval_id, "host": host, "claimed_at": claimed_at, "digest": digest}
-        return {**facts, "seal": audit.sign(said, self._key)}
-
-    def hosts(self, connection: Connection, approval_id: str, host: str | None = None) -> frozenset[str]:
-        """Return the hosts with a row, or this one if it has. Raises StoreError if such a row was tampered with."""
-        query = _all.where(_rows.approval_id == approval_id)
-        found = connection.execute(query if host is None else query.where(_rows.host == host)).all()
-        for row in found:
-            expected = str(self.values(row.approval_id, row.host, row.claimed_at, row.digest)["seal"])
-            if not hmac.compare_digest(expected.encode(), str(row.seal).encode()):
-                raise _tampered(approval_id)
-        return frozenset(row.host for row in found)
-
-    def seal_all(self, connection: Connection) -> None:
-        """Seal rows written before there were seals."""
-        for row in connection.execute(_all).all():
-            here = (_rows.approval_id == row.approval_id) & (_rows.host == row.host)
-            sealed = self.values(row.approval_id, row.host, row.claimed_at, row.digest)
-            connection.execute(update(schema.operations).where(here).values(seal=sealed["seal"]))
-
-
-def _tampered(approval_id: str) -> StoreError:
-    return StoreError(
-        f"The journal of request {approval_id} was changed by something other than opsbot, so nothing more is run for "
-        "it. Look at its hosts by hand; `opsbot audit verify` and the backups show what was begun."
-    )
+# Under this lock one PostgreSQL session at a time counts effects and adds one; any fixed number does.
+_CLAIM_LOCK = 0x6F70_7362_6F74_0003
 
 
 class SqlOperations:
@@ -68,45 +28,62 @@ class SqlOperations:
         database: Database,
         membership: Membership,
         approvals: ApprovalRows,
+        rows: OperationRows,
         chain: AuditChain,
-        seals: OperationSeals,
     ) -> None:
         self._database = database
         self._me = membership
         self._approvals = approvals
+        self._rows = rows
         self._chain = chain
-        self._seals = seals
 
-    async def claim(self, approval: Approval, host: str, at: datetime, entry: AuditEntry) -> bool:
-        """Insert the row with its audit record, once. False: it exists. Raises Conflict, Fenced, StoreError."""
+    async def claim(self, operation: Operation, entry: AuditEntry, *, caps: Caps) -> bool:
+        """Insert the row with its audit record, once. False: it exists.
+
+        Raises:
+            Conflict, Fenced, TargetTaken, CapReached, StoreError: nothing was written.
+        """
 
         def work(connection: Connection) -> bool:
             self._me.check(connection)
-            stored = self._approvals.lock(connection, approval.id)
-            if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
-                raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")
-            values = self._seals.values(approval.id, host, audit.timestamp(at), stored.digest)
-            statement = schema.insert_new(connection, schema.operations, values, returning=_rows.host)
-            if connection.execute(statement).first() is None:
-                self._seals.hosts(connection, approval.id, host)
+            self._check_executing(connection, operation)
+            if connection.dialect.name == "postgresql":
+                # On SQLite every write transaction holds the one write lock already.
+                connection.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
+            approval, host = operation.approval, operation.host
+            if self._rows.hosts(connection, approval.id, host):
                 return False
             if host in _intended(connection, approval.id, host):
-                raise _tampered(approval.id)  # the row that was there is gone
+                raise tampered(approval.id)  # the row that was there is gone
+            self._rows.check_free(connection, operation)
+            done = self._rows.effects(connection, operation.moment)
+            check_hour(caps, done, approval.requester.key, more=1, now=operation.moment.at)
+            self._rows.add(connection, operation)
             self._chain.append(connection, [entry])
             return True
 
         return await self._database.write(work)
 
+    def _check_executing(self, connection: Connection, operation: Operation) -> None:
+        approval = operation.approval
+        stored = self._approvals.lock(connection, approval.id)
+        if stored is None or stored.state is not ApprovalState.EXECUTING or stored.digest != approval.digest:
+            raise Conflict(f"The approval {approval.id} is not executing what was approved; nothing is sent.")
+
     async def started(self, approval_id: str) -> frozenset[str]:
         """Return the hosts of this approval whose row exists. Raises StoreError if a row was edited or removed."""
 
         def work(connection: Connection) -> frozenset[str]:
-            hosts = self._seals.hosts(connection, approval_id)
+            hosts = self._rows.hosts(connection, approval_id)
             if not _intended(connection, approval_id) <= hosts:
-                raise _tampered(approval_id)
+                raise tampered(approval_id)
             return hosts
 
         return await self._database.read(work)
+
+    async def effects(self, now: Moment) -> tuple[Effect, ...]:
+        """Return the effects of the last hour."""
+        return await self._database.read(lambda connection: self._rows.effects(connection, now))
 
 
 def _intended(connection: Connection, approval_id: str, host: str = "") -> frozenset[str]:

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -134,10 +135,37 @@ operations = Table(
     Column("host", Key, nullable=False),
     Column("claimed_at", Key, nullable=False),
     Column("digest", Key, nullable=False),
+    Column("requester", Key, nullable=False),
+    # JSON list of what of the host it touches; empty: the whole host.
+    Column("targets", Text, nullable=False),
+    Column("boot_id", Key, nullable=False),
+    Column("monotonic_s", Float, nullable=False),
+    # How it ended; "" while it is open.
+    Column("result", Key, nullable=False),
     # HMAC over the other columns.
     Column("seal", Key, nullable=False),
     PrimaryKeyConstraint("approval_id", "host"),
 )
+Index("ix_operations_claimed_at", operations.c.claimed_at)
+Index("ix_operations_boot", operations.c.boot_id, operations.c.monotonic_s)
+Index(
+    "ix_operations_open",
+    operations.c.host,
+    sqlite_where=text("result = ''"),
+    postgresql_where=text("result = ''"),
+)
+
+# Stops and freezes.
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("ended", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    # The whole record; the columns above repeat what is searched or compared.
+    Column("record", Text, nullable=False),
+)
+Index("ix_holds_in_force", holds.c.id, sqlite_where=text("ended = 0"), postgresql_where=text("NOT ended"))
 
 outbox = Table(
     "outbox",

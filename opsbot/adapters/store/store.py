@@ -1,4 +1,4 @@
-"""The store: one database with its seven parts, and how it is opened, closed and looked at."""
+"""The store: one database with its parts, and how it is opened, closed and looked at."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +18,11 @@ from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.faults import store_error
+from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.inbox import SqlInbox
 from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
-from opsbot.adapters.store.operations import OperationSeals, SqlOperations
+from opsbot.adapters.store.operation_rows import OperationRows
+from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.samples import SqlSamples
 from opsbot.audit import Line
@@ -52,6 +54,7 @@ class SqlStore:
     def __init__(self, doors: _Doors, membership: Membership, audit_key: bytes) -> None:
         chain = AuditChain(audit_key)
         rows = ApprovalRows(audit_key)
+        operations = OperationRows(audit_key)
         database = doors.database
         self._database = database
         self._reader = doors.reader
@@ -61,8 +64,9 @@ class SqlStore:
         self.leases = SqlLeases(database, membership)
         self.inbox = SqlInbox(database, membership)
         self.conversations = SqlConversations(database, chain)
-        self.approvals = SqlApprovals(database, rows, chain)
-        self.operations = SqlOperations(database, membership, rows, chain, OperationSeals(audit_key))
+        self.approvals = SqlApprovals(database, rows, operations, chain)
+        self.operations = SqlOperations(database, membership, rows, operations, chain)
+        self.holds = SqlHolds(database, doors.reader, chain)
         self.outbox = SqlOutbox(database, membership)
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)

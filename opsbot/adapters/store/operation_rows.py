@@ -1,0 +1,122 @@
+"""Rows of the journal of effects, inside a transaction: sealed, so that one edited past opsbot is refused."""
+
+import hmac
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import rfc8785
+from sqlalchemy import Connection, RowMapping, Select, insert, select, update
+
+from opsbot import audit
+from opsbot.adapters.store import schema
+from opsbot.caps import WINDOW_S, Effect, age_s
+from opsbot.domain import Closing, Moment, Operation, Result
+from opsbot.errors import StoreError
+from opsbot.holds import overlap, taken
+
+# What `result` is until there is one.
+OPEN = ""
+_rows = schema.operations.c
+_sealed = [column for column in schema.operations.c if column.name != "seal"]
+_all = select(*_sealed, _rows.seal)
+OPEN_ONES = _all.where(_rows.result == OPEN)
+
+
+class OperationRows:
+    """Reads and writes the journal. A removed row is missed by whoever compares with the audit."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hmac.digest(key, b"opsbot operation seal", "sha256")
+
+    def add(self, connection: Connection, operation: Operation) -> None:
+        """Insert the open row of an operation."""
+        connection.execute(insert(schema.operations).values(self._with_seal(_row(operation))))
+
+    def hosts(self, connection: Connection, approval_id: str, host: str | None = None) -> frozenset[str]:
+        """Return the hosts with a row, or this one if it has. Raises StoreError if such a row was tampered with."""
+        query = _all.where(_rows.approval_id == approval_id)
+        found = self._read(connection, query if host is None else query.where(_rows.host == host))
+        return frozenset(str(row["host"]) for row in found)
+
+    def check_free(self, connection: Connection, operation: Operation) -> None:
+        """Raise TargetTaken when an open operation touches the same of the host."""
+        for row in self._read(connection, OPEN_ONES.where(_rows.host == operation.host)):
+            if overlap(operation.targets, json.loads(str(row["targets"]))):
+                raise taken(operation.host, str(row["approval_id"]))
+
+    def close(self, connection: Connection, approval_id: str, closing: Closing) -> bool:
+        """End the operation if it is open; tell whether it was."""
+        here = (_rows.approval_id == approval_id) & (_rows.host == closing.host)
+        found = [*self._read(connection, OPEN_ONES.where(here))]
+        for row in found:
+            ended = self._with_seal({**row, "result": str(closing.result)})
+            connection.execute(update(schema.operations).where(here).values(ended))
+        return bool(found)
+
+    def effects(self, connection: Connection, now: Moment) -> tuple[Effect, ...]:
+        """Return the effects of the last hour."""
+        return tuple(_effect(row, now) for row in self._read(connection, recent(now)))
+
+    def seal_all(self, connection: Connection) -> None:
+        """Seal rows written before there were seals, or under fewer columns."""
+        for row in connection.execute(_all).mappings().all():
+            here = (_rows.approval_id == row["approval_id"]) & (_rows.host == row["host"])
+            connection.execute(update(schema.operations).where(here).values(self._with_seal(_without_seal(row))))
+
+    def _read(self, connection: Connection, query: Select[*tuple[object, ...]]) -> Iterable[dict[str, object]]:
+        """Yield rows without their seal. Raises StoreError if one was tampered with."""
+        for found in connection.execute(query).mappings().all():
+            row = _without_seal(found)
+            expected = str(self._with_seal(row)["seal"])
+            if not hmac.compare_digest(expected.encode(), str(found["seal"]).encode()):
+                raise tampered(str(row["approval_id"]))
+            yield row
+
+    def _with_seal(self, row: dict[str, object]) -> dict[str, object]:
+        said = rfc8785.dumps({name: _plain(value) for name, value in row.items()})
+        return {**row, "seal": audit.sign(said, self._key)}
+
+
+def recent(now: Moment) -> Select[*tuple[object, ...]]:
+    """Select what may be of the last hour: by this boot's own time, or by the clock, which may have been set back."""
+    since = audit.timestamp(now.at - timedelta(seconds=WINDOW_S))
+    this_boot = (_rows.boot_id == now.boot_id) & (_rows.monotonic_s > now.monotonic_s - WINDOW_S)
+    another = (_rows.boot_id != now.boot_id) & (_rows.claimed_at > since)
+    return _all.where(this_boot | another, _rows.result != str(Result.NOT_DONE))
+
+
+def tampered(approval_id: str) -> StoreError:
+    """Make the error of a journal that is not as opsbot wrote it."""
+    return StoreError(
+        f"The journal of request {approval_id} was changed by something other than opsbot, so nothing more is run for "
+        "it. Look at its hosts by hand; `opsbot audit verify` and the backups show what was begun."
+    )
+
+
+def _row(operation: Operation) -> dict[str, object]:
+    return {
+        "approval_id": operation.approval.id,
+        "host": operation.host,
+        "claimed_at": audit.timestamp(operation.moment.at),
+        "digest": operation.approval.digest,
+        "requester": operation.approval.requester.key,
+        "targets": json.dumps(operation.targets),
+        "boot_id": operation.moment.boot_id,
+        "monotonic_s": operation.moment.monotonic_s,
+        "result": OPEN,
+    }
+
+
+def _effect(row: dict[str, object], now: Moment) -> Effect:
+    at = datetime.fromisoformat(str(row["claimed_at"]))
+    then = Moment(at, "", str(row["boot_id"]), float(str(row["monotonic_s"])))
+    return Effect(str(row["requester"]), age_s(then, now))
+
+
+def _without_seal(row: RowMapping) -> dict[str, object]:
+    return {str(name): value for name, value in row.items() if name != "seal"}
+
+
+def _plain(value: object) -> str | float:
+    return value if isinstance(value, float) else str(value)
