@@ -57,21 +57,32 @@ class When(Section):
     timezone: Name
 
 
+_ANY_TIME = When(timezone="UTC")
+
+
 class RuleEntry(Section):
-    """One rule: what it says, and what it matches. What is left out matches anything."""
+    """One rule: what it says, and what it matches. What is left out matches anything; what is left empty is a fault.
+
+    Defaults are not validated, so () and 0 only ever stand for what is left out; of `when`, `timed` tells.
+    """
 
     name: Label
     effect: Literal["allow", "approve", "deny"]
-    roles: Annotated[tuple[RoleName, ...], Field(min_length=1)] | None = None
-    tools: Some | None = None
-    risks: Annotated[tuple[Literal["read", "change", "danger"], ...], Field(min_length=1)] | None = None
-    groups: Some | None = None
-    environments: Some | None = None
-    tags: Some | None = None
-    channels: Annotated[tuple[ChannelId, ...], Field(min_length=1)] | None = None
-    when: When | None = None
-    approvers: Annotated[tuple[Approver, ...], Field(min_length=1)] | None = None
-    needed: Needed | None = None
+    roles: Annotated[tuple[RoleName, ...], Field(min_length=1)] = ()
+    tools: Some = ()
+    risks: Annotated[tuple[Literal["read", "change", "danger"], ...], Field(min_length=1)] = ()
+    groups: Some = ()
+    environments: Some = ()
+    tags: Some = ()
+    channels: Annotated[tuple[ChannelId, ...], Field(min_length=1)] = ()
+    when: When = _ANY_TIME
+    approvers: Annotated[tuple[Approver, ...], Field(min_length=1)] = ()
+    needed: Needed = 0
+
+    @property
+    def timed(self) -> bool:
+        """Whether hours are named."""
+        return "when" in self.model_fields_set
 
 
 class OverrideEntry(Section):

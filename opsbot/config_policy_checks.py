@@ -27,10 +27,14 @@ def policy_faults(settings: Settings, broken: frozenset[Place]) -> Iterator[Faul
         yield from _approver_faults(("policy", "approvers", index), shorthand)
     if not {("policy", "approvers"), ("policy", "rules")} & broken:
         yield from _coverage_faults(settings)
+    for name, role in policy.roles.items():
+        if not (role.users or role.groups):
+            place: Place = ("policy", "roles", name)
+            yield place, f"{dotted(place)}: names nobody, so a denial for it would deny nobody; add users or groups."
     names = _Names(settings, broken)
     seen: dict[str, int] = {}
     for index, rule in enumerate(policy.rules):
-        place: Place = ("policy", "rules", index)
+        place = ("policy", "rules", index)
         yield from _rule_name_faults(place, rule, seen.setdefault(rule.name, index))
         yield from _rule_faults(place, rule)
         yield from names.faults(place, rule)
@@ -91,15 +95,15 @@ def _rule_name_faults(place: Place, rule: RuleEntry, first: int) -> Iterator[Fau
 
 def _rule_faults(place: Place, rule: RuleEntry) -> Iterator[Fault]:
     """A rule that says what its effect cannot mean."""
-    if rule.effect != "deny" and rule.roles is None:
+    if rule.effect != "deny" and not rule.roles:
         yield place, f'{dotted(place)}: has no `roles`; name whom it is for (["*"]: every member of the workspace).'
-    if rule.effect == "approve" and rule.approvers is None:
+    if rule.effect == "approve" and not rule.approvers:
         yield place, f"{dotted(place)}: has no `approvers`; name who approves."
     for setting in ("approvers", "needed") if rule.effect != "approve" else ():
-        if getattr(rule, setting) is not None:
+        if setting in rule.model_fields_set:
             here: Place = (*place, setting)
             yield here, f"{dotted(here)}: belongs to rules with `effect: approve`; remove it."
-    for index, risk in enumerate(rule.risks or ()):
+    for index, risk in enumerate(rule.risks):
         if risk not in _PERMITTED[rule.effect]:
             here = (*place, "risks", index)
             say = "write `effect: approve`" if rule.effect == "allow" else "write `effect: allow`"
@@ -110,11 +114,11 @@ def _rule_faults(place: Place, rule: RuleEntry) -> Iterator[Fault]:
 def _meaning_faults(place: Place, rule: RuleEntry) -> Iterator[Fault]:
     """Lists and hours that do not say what somebody meant by them."""
     for setting in ("roles", "tools", "groups", "environments", "tags", "channels"):
-        named: Sequence[str] = getattr(rule, setting) or ()
+        named: Sequence[str] = getattr(rule, setting)
         if _ANY in named and len(named) > 1:
             here = (*place, setting)
             yield here, f'{dotted(here)}: "*" stands for all of them already; leave it alone there or remove it.'
-    if rule.when is not None:
+    if rule.timed:
         yield from _zone_faults((*place, "when", "timezone"), rule.when.timezone)
         if rule.when.start == rule.when.end:
             here = (*place, "when", "end")
@@ -137,12 +141,12 @@ class _Names:
 
     def faults(self, place: Place, rule: RuleEntry) -> Iterator[Fault]:
         """Yield what a rule names and is not there: a typing error in a denial would deny nothing."""
-        yield from self._missing(_placed((*place, "roles"), rule.roles or ()), "role", self._policy.roles)
+        yield from self._missing(_placed((*place, "roles"), rule.roles), "role", self._policy.roles)
         for setting, (kind, known) in self._of_hosts.items():
-            named: Sequence[str] = getattr(rule, setting) or ()
+            named: Sequence[str] = getattr(rule, setting)
             if self._hosts_known:
                 yield from self._missing(_placed((*place, setting), named), kind, known)
-        yield from self.approver_faults((*place, "approvers"), rule.approvers or (), rule.needed or 1)
+        yield from self.approver_faults((*place, "approvers"), rule.approvers, rule.needed or 1)
 
     def approver_faults(self, place: Place, named: Sequence[str], needed: int) -> Iterator[Fault]:
         """Yield approvers that are not there, that would be everybody, or that are too few."""

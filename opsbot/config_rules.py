@@ -58,9 +58,9 @@ class _Made:
 
     def rule(self, entry: RuleEntry) -> Rule:
         effect = Effect(entry.effect)
-        named = [name for name in entry.roles or () if name != ANYONE]
+        named = [name for name in entry.roles if name != ANYONE]
         roles = tuple(self._roles[name] for name in named)
-        if effect is not Effect.DENY and len(named) != len(entry.roles or ()):
+        if effect is not Effect.DENY and len(named) != len(entry.roles):
             roles = (*roles, _EVERYONE)
         return Rule(
             name=entry.name,
@@ -72,8 +72,8 @@ class _Made:
             environments=_some(entry.environments),
             tags=_some(entry.tags),
             channels=_some(entry.channels),
-            when=window(entry.when) if entry.when else None,
-            approvers=self.approvers(entry.approvers or ()),
+            when=window(entry.when) if entry.timed else None,
+            approvers=self.approvers(entry.approvers),
             needed=entry.needed or 1,
         )
 
@@ -90,8 +90,8 @@ class _Made:
         )
 
 
-def _some(names: tuple[str, ...] | None) -> frozenset[str] | None:
-    return None if names is None or ANYONE in names else frozenset(names)
+def _some(names: tuple[str, ...]) -> frozenset[str] | None:
+    return None if not names or ANYONE in names else frozenset(names)
 
 
 def window(entry: When) -> Window:

@@ -161,7 +161,7 @@ def read_expectations(path: Path, config: Config, now: datetime) -> tuple[tuple[
 def _with_times(
     path: Path, document: Document, found: Sequence[Expectation], config: Config, now: datetime
 ) -> tuple[tuple[Expectation, Ask], ...]:
-    timed = bool(config.policy.rotas) or any(rule.when for rule in config.policy.rules)
+    timed = bool(config.policy.rotas) or any(rule.timed for rule in config.policy.rules)
     asks, faults = [], []
     for index, each in enumerate(found):
         place: Place = ("expectations", index)

@@ -36,7 +36,7 @@ def tool_places(config: Config) -> tuple[Path | str, ...]:
 
 def _unknown(config: Config, registry: Registry) -> Iterator[str]:
     for number, rule in enumerate(config.policy.rules):
-        for index, name in enumerate(rule.tools or ()):
+        for index, name in enumerate(rule.tools):
             if name != ANYONE and name not in registry.names:
                 near = near_misses(name, registry.names)
                 hint = f"did you mean {near[0]}?" if near else "`opsbot tools` lists them."
