@@ -1,8 +1,9 @@
-"""A clock that moves only when told."""
+"""Clocks for tests: one that moves only when told, and one that hurries."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from opsbot.adapters.clock import SystemClock
 from opsbot.domain import Moment
 
 
@@ -47,3 +48,13 @@ class FakeClock:
         """Count monotonic time from the start of another boot."""
         self._boots += 1
         self._monotonic = 10.0
+
+
+class HastyClock(SystemClock):
+    """Real time, but waiting for Slack's pace takes a twentieth of it, and it believes that it waited all of it."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 20
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)

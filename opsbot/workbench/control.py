@@ -37,6 +37,8 @@ class Control:
             "context": self._context,
             "stop": self._stop,
             "group": self._group,
+            "person": self._person,
+            "app_message": self._app_message,
             "clock": self._clock,
             "fault": self._fault,
             "clear_faults": self._clear_faults,
@@ -154,6 +156,18 @@ class Control:
         event["removed_users"] = [user for user in group.users if user not in changed.users]
         self._desk.events.emit({**event, "event_ts": self._workspace.ids.ts("events")})
         return {}
+
+    async def _person(self, given: Json) -> Json:
+        self._people.becomes(given["id"], {key: value for key, value in given.items() if key != "id"})
+        return {}
+
+    async def _app_message(self, given: Json) -> Json:
+        is_workflow = bool(given.get("is_workflow", False))
+        thread_ts = given.get("thread_ts") or ""
+        message = self._people.posts_as_other_app(
+            given["channel"], str(given.get("text", "")), thread_ts, is_workflow=is_workflow
+        )
+        return {"ts": message.ts, "channel": message.channel}
 
     async def _clock(self, given: Json) -> Json:
         advance_s = float(given.get("advance_s", 0))

@@ -32,7 +32,8 @@ class Events:
         if message.metadata:
             event["metadata"] = message.metadata
         by_person = "bot_id" not in message.body
-        if by_person and not channel.is_im and f"<@{self._workspace.world.bot_user.id}>" in message.body["text"]:
+        own = message.body.get("bot_id") == self._workspace.world.bot_id
+        if not own and not channel.is_im and f"<@{self._workspace.world.bot_user.id}>" in message.body["text"]:
             self.emit(self._mention(event))
         if by_person and channel.is_im and self._workspace.manifest.subscribes("app_context_changed"):
             context = self._workspace.contexts.get(channel.user)
@@ -68,6 +69,11 @@ class Events:
     def _channel(self, message: Message) -> Channel:
         return self._workspace.conversations.channel(message.channel)
 
+    def _is_shared(self, channel_id: object) -> bool:
+        known = {channel.id: channel for channel in self._workspace.conversations.channels()}
+        channel = known.get(str(channel_id))
+        return channel is not None and self._workspace.world.is_shared(channel)
+
     def _callback(self, event: Json) -> Json:
         world = self._workspace.world
         authorization = {
@@ -86,7 +92,7 @@ class Events:
             "type": "event_callback",
             "event_id": self._workspace.ids.next("Ev"),
             "event_time": int(self._workspace.clock.now()),
-            "is_ext_shared_channel": False,
+            "is_ext_shared_channel": self._is_shared(event.get("channel")),
             "event_context": self._workspace.ids.next("EC"),
             "authorizations": [authorization],
         }

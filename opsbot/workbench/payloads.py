@@ -22,7 +22,7 @@ class Payloads:
             "team": {"id": world.team_id, "domain": world.domain},
             "enterprise": None,
             "is_enterprise_install": False,
-            "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": world.team_id},
+            "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": world.team_of(user)},
             "api_app_id": world.app_id,
             "trigger_id": self._workspace.triggers.issue(user.id),
         }
@@ -97,7 +97,7 @@ class Payloads:
         url = self._workspace.response_urls.issue(channel=channel.id, user=user.id)
         fields = {
             "token": "workbench",
-            "team_id": world.team_id,
+            "team_id": world.team_of(user),
             "team_domain": world.domain,
             "channel_id": channel.id,
             "channel_name": "directmessage" if channel.is_im else channel.name,

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import copy
+from dataclasses import replace
 
 from opsbot.workbench.answers import Answers
 from opsbot.workbench.controls import find_control, used_control
@@ -40,6 +41,19 @@ class People:
         return self._desk.posting.post_as_person(
             user=user, channel=found.id, typed=typed, thread_ts=root.root_ts if root else "", files=attached
         )
+
+    def posts_as_other_app(self, channel: str, typed: str, thread_ts: str, *, is_workflow: bool) -> Message:
+        """Post a message of another app, or of a workflow."""
+        found = self._workspace.conversations.channel(channel)
+        return self._desk.posting.post_as_other_app(found.id, typed, is_workflow=is_workflow, thread_ts=thread_ts)
+
+    def becomes(self, user: str, marks: Json) -> None:
+        """Change what an account is: a guest, deactivated, a member again."""
+        unknown = set(marks) - {"is_restricted", "is_ultra_restricted", "deleted"}
+        if unknown or not all(isinstance(mark, bool) for mark in marks.values()):
+            raise ControlError("marks are is_restricted, is_ultra_restricted and deleted, each true or false")
+        person = replace(self._person(user, deleted=True), **marks)
+        self._workspace.world = self._workspace.world.with_person(person)
 
     async def runs_command(self, user: str, channel: str, command: str, text: str) -> Answer:
         """Run a slash command; the text of its acknowledgement becomes an ephemeral message."""
@@ -178,10 +192,12 @@ class People:
         reason = "operation_timeout" if answer.failure == "http_timeout" else "dispatch_failed"
         self._workspace.feed.notice(user, f"{what} {reason}")
 
-    def _person(self, user: str) -> User:
+    def _person(self, user: str, *, deleted: bool = False) -> User:
         found = self._workspace.world.user(user)
         if found is None or found.is_bot:
             raise ControlError(f"no person {user!r}")
+        if found.deleted and not deleted:
+            raise ControlError(f"the account {user} is deactivated")
         return found
 
     def _seen(self, person: User, place: Json) -> Message:

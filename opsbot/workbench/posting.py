@@ -24,12 +24,31 @@ class Posting:
         text = stored_text(typed, workspace.world)
         body: Json = {"type": "message", "user": user, "text": text, "ts": workspace.ids.ts(channel)}
         body |= {"client_msg_id": workspace.ids.next("client-"), "team": workspace.world.team_id}
+        person = workspace.world.user(user)
+        if person is not None and person.team_id:
+            body |= {"team": person.team_id, "user_team": person.team_id, "source_team": person.team_id}
         if text:
             body["blocks"] = [rich_text(text, workspace.ids.next("b"))]
         if thread_ts:
             body["thread_ts"] = thread_ts
         if files:
             body |= {"files": files, "subtype": "file_share"}
+        message = Message(channel, body)
+        self._add(message)
+        return message
+
+    def post_as_other_app(self, channel: str, typed: str, *, is_workflow: bool, thread_ts: str = "") -> Message:
+        """Post as another app, or as a workflow that somebody built."""
+        workspace = self._workspace
+        profile = {"id": "B0OTHER", "name": "other", "app_id": "A0OTHER", "team_id": workspace.world.team_id}
+        body: Json = {"type": "message", "bot_id": "B0OTHER", "app_id": "A0OTHER", "ts": workspace.ids.ts(channel)}
+        body |= {"user": "U0OTHERBOT", "team": workspace.world.team_id, "text": stored_text(typed, workspace.world)}
+        if is_workflow:
+            body |= {"subtype": "bot_message", "bot_profile": {**profile, "is_workflow_bot": True}}
+        else:
+            body["bot_profile"] = profile
+        if thread_ts:
+            body["thread_ts"] = thread_ts
         message = Message(channel, body)
         self._add(message)
         return message

@@ -31,6 +31,7 @@ class Workspace:
 
     def __init__(self, *, world: World, manifest: Manifest, limits: Limits, tokens: Tokens) -> None:
         self.world, self.manifest, self.limits, self.tokens = world, manifest, limits, tokens
+        self._first_world = world
         self.base_url = ""
         self.clock = Clock()
         self.ids = Ids(self.clock)
@@ -50,6 +51,7 @@ class Workspace:
         for store in (self.conversations, self.agent, self.views, self.files, self.faults, self.contexts):
             store.clear()
         self.feed.log.clear()
+        self.world = self._first_world
         self.groups = {group.id: group for group in self.world.groups}
 
     def state(self, *, online: bool) -> Json:

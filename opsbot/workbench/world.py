@@ -7,13 +7,20 @@ from opsbot.workbench.wire import Json
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A member of the workspace; the bot is one too."""
+    """An account; the bot is one too. `team_id` names another workspace for somebody of a shared channel.
+
+    `is_restricted` and `is_ultra_restricted` are guests of many channels and of one.
+    """
 
     id: str
     name: str
     real_name: str
     email: str = ""
     is_bot: bool = False
+    team_id: str = ""
+    is_restricted: bool = False
+    is_ultra_restricted: bool = False
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,18 @@ class World:
         """Return the member with this id, or None."""
         return next((user for user in self.users if user.id == user_id), None)
 
+    def team_of(self, user: User) -> str:
+        """Return the id of the workspace the account is of."""
+        return user.team_id or self.team_id
+
+    def is_shared(self, channel: Channel) -> bool:
+        """Whether people of another workspace are in the channel."""
+        return any(user.team_id for user in self.people if user.id in channel.members)
+
+    def with_person(self, person: User) -> "World":
+        """Return the same world with this person as given."""
+        return replace(self, people=tuple(person if user.id == person.id else user for user in self.people))
+
     def named(self, bot_name: str) -> "World":
         """Return the same world with the bot called `bot_name`."""
         return replace(self, bot_user=replace(self.bot_user, name=bot_name, real_name=bot_name))
@@ -106,18 +125,24 @@ def dm_id(user: User) -> str:
 
 def user_json(user: User, team_id: str) -> Json:
     """Return the user object of `users.info`."""
-    profile = {"real_name": user.real_name, "display_name": user.name, "email": user.email, "team": team_id}
+    profile = {
+        "real_name": user.real_name,
+        "display_name": user.name,
+        "email": user.email,
+        "team": user.team_id or team_id,
+    }
     return {
         "id": user.id,
-        "team_id": team_id,
+        "team_id": user.team_id or team_id,
         "name": user.name,
         "real_name": user.real_name,
-        "deleted": False,
+        "deleted": user.deleted,
         "is_bot": user.is_bot,
         "is_app_user": False,
         "is_admin": False,
-        "is_restricted": False,
-        "is_ultra_restricted": False,
+        "is_restricted": user.is_restricted,
+        "is_ultra_restricted": user.is_ultra_restricted,
+        **({"is_stranger": True} if user.team_id else {}),
         "tz": "Etc/UTC",
         "tz_offset": 0,
         "profile": {key: value for key, value in profile.items() if value},

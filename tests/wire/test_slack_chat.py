@@ -5,26 +5,15 @@ from typing import Any
 
 import pytest
 
-from opsbot.adapters.clock import SystemClock
 from opsbot.domain import Actor, Card, Place, Text
 from opsbot.errors import ChatError
 from tests import records
-from tests.fake_clock import FakeClock
+from tests.fake_clock import FakeClock, HastyClock
 from tests.slack_bot import Stage, stage
 
 TEAM = "T0WORKBENCH"
 OPS = Place(TEAM, "C0OPS")
 ALICE, BOB = Actor(TEAM, "U0ALICE"), Actor(TEAM, "U0BOB")
-
-
-class HastyClock(SystemClock):
-    """Real time, but waiting for the pace takes a twentieth of it."""
-
-    def monotonic(self) -> float:
-        return super().monotonic() * 20
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / 20)
 
 
 def text_of(call: dict[str, Any]) -> str:
