@@ -241,6 +241,7 @@ def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:
         http_host=slack.http.host,
         http_port=slack.http.port,
         group_ids=config.rules().group_ids,
+        links=frozenset(slack.links),
         **{"bot_token": ""} | {name: secret.reveal() for name, secret in found.items() if secret is not None},
     )
 

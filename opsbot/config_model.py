@@ -21,6 +21,10 @@ from opsbot.config_types import (
 # --- the chat service ------------------------------------------------------------------------------------------------
 
 
+# A host, with its port where that is not 443; in lower case, as they are compared.
+LinkedHost = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+(:[0-9]{1,5})?$", max_length=260)]
+
+
 class SlackHttp(Section):
     """Where the bot listens in HTTP mode."""
 
@@ -37,6 +41,7 @@ class Slack(Section):
     signing_secret: SecretRef = SecretRef(env="SLACK_SIGNING_SECRET")
     api_url: Url = "https://slack.com/api/"
     http: SlackHttp = SlackHttp()
+    links: tuple[LinkedHost, ...] = ()
 
 
 # --- the model -------------------------------------------------------------------------------------------------------

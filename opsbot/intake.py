@@ -4,6 +4,7 @@ Everything that hosts, files and people say passes here before the model, the st
 """
 
 import json
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,10 @@ _DEPTH_MAX = 12
 _LEAVES_MAX = 20_000
 _FACT_MAX = 500
 _EVIDENCE_MAX = 8_000
+
+
+# `<@U1>` names a person to us, to the model and to chat: only opsbot itself writes it.
+_MENTION = re.compile(r"<(?=[@!#])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class _Walk:
         return plain_line(str(name), limit=_KEY_MAX)
 
     def _slot(self, text: str, path: tuple[str, ...]) -> _Slot:
-        slot = _Slot(shortened(plain_text(text[: 2 * _STRING_MAX]), _STRING_MAX, of=len(text)))
+        slot = _Slot(shortened(_readable(text[: 2 * _STRING_MAX]), _STRING_MAX, of=len(text)))
         self.streams[path].append(slot)
         return slot
 
@@ -122,11 +127,11 @@ class Intake:
 
     def line(self, text: str, *, limit: int = _FACT_MAX) -> str:
         """Return one line, visible and redacted."""
-        return shortened(self._redactor.text(plain_line(text, limit=8 * limit)), limit)
+        return shortened(self._redactor.text(_MENTION.sub("< ", plain_line(text, limit=8 * limit))), limit)
 
     def text(self, text: str, *, limit: int = _STRING_MAX) -> str:
         """Return the text, visible and redacted."""
-        return shortened(self._redactor.text(plain_text(text)), limit)
+        return shortened(self._redactor.text(_readable(text)), limit)
 
     def holds_secret(self, text: str) -> bool:
         """Whether one of the bot's own secrets stands in the text."""
@@ -180,6 +185,10 @@ class Intake:
 
     def _facts(self, facts: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         return tuple((self.line(name, limit=_KEY_MAX), self.line(value)) for name, value in facts)
+
+
+def _readable(text: str) -> str:
+    return _MENTION.sub("< ", plain_text(text))
 
 
 def as_json(value: object) -> str:

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text as Words
 
+from opsbot.adapters.links import inert, inert_markdown
 from opsbot.adapters.sparklines import sparklines
 from opsbot.domain import (
     Actor,
@@ -35,6 +36,7 @@ from opsbot.taint import caution
 
 _COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
 _MARKS = {"waiting": "·", "paused": "‖", "running": "…", "done": "✓", "failed": "✗", "untouched": "·"}
+_REASON_MAX = 300
 _ANSWERS = {"a": "approve", "approve": "approve", "y": "approve", "yes": "approve", "d": "deny", "deny": "deny",
             "n": "deny", "no": "deny", "w": "withdraw", "withdraw": "withdraw", "l": "later", "later": "later",
             "": "later"}  # fmt: skip
@@ -184,7 +186,7 @@ def _report(report: Report) -> Iterable[RenderableType]:
     for table in report.tables:
         yield _table(table)
     for title, text in report.blocks:
-        yield Panel(Words(_plain(text)), title=Words(_plain(title)), title_align="left", border_style="dim")
+        yield Panel(Words(inert(_plain(text))), title=Words(_plain(title)), title_align="left", border_style="dim")
     for host, error in report.errors:
         yield Words(f"{_plain(host)}: {_plain(error)}", style="red")
 
@@ -207,7 +209,9 @@ def _card(card: Card) -> RenderableType:
     for outcome in approval.outcomes:
         parts += _outcome(outcome)
     if approval.note:
-        parts.append(Words(_plain(approval.note), style="italic"))
+        parts.append(Words(_line(approval.note), style="italic"))
+    # Words of people come last: whatever they look like, the facts stand above them.
+    parts.append(Words(f"reason, as given: {_line(approval.reason)[:_REASON_MAX] or 'none'}", style="dim"))
     colour = "yellow" if approval.state is ApprovalState.PENDING else "dim"
     title = Words(f"{approval.action.tool} · {approval.state}", style="bold")
     return Panel(Group(*parts), title=title, title_align="left", border_style=colour)
@@ -221,7 +225,6 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
         *(("caution", caution(approval)) for _ in approval.tainted_by[:1]),
         ("arguments", arguments),
         ("asked by", approval.requester.user_id),
-        ("reason, as given", approval.reason or "none"),
         ("approvals needed", str(approval.needed)),
         ("rule", approval.rule),
         *(("tier", tier_text(reach)) for reach in [approval.reach] if reach),
@@ -239,25 +242,30 @@ def _facts(approval: Approval) -> list[tuple[str, str]]:
 def _grid(facts: Iterable[tuple[str, str]]) -> RenderableType:
     grid = RichTable.grid(padding=(0, 2))
     for name, value in facts:
-        grid.add_row(Words(_plain(name), style="dim"), Words(_plain(value)))
+        grid.add_row(Words(_line(name), style="dim"), Words(_line(value)))
     return grid
 
 
 def _step(step: Step) -> RenderableType:
-    detail = f" · {_plain(step.detail)}" if step.detail else ""
-    return Words(f"{_MARKS.get(step.state, '·')} {_plain(step.title)}: {step.state}{detail}")
+    detail = f" · {_line(step.detail)}" if step.detail else ""
+    return Words(f"{_MARKS.get(step.state, '·')} {_line(step.title)}: {step.state}{detail}")
 
 
 def _outcome(outcome: HostOutcome) -> list[RenderableType]:
-    said = f"{outcome.result.value.replace('_', ' ').upper()} {_plain(outcome.host)}: {_plain(outcome.summary)}"
+    said = f"{outcome.result.value.replace('_', ' ').upper()} {_line(outcome.host)}: {_line(outcome.summary)}"
     parts: list[RenderableType] = [Words(said, style=f"bold {_COLOURS[outcome.result]}")]
     parts += [_grid(outcome.facts)] if outcome.facts else []
-    return parts + ([Words(_plain(outcome.evidence), style="dim")] if outcome.evidence else [])
+    return parts + ([Words(inert(_plain(outcome.evidence)), style="dim")] if outcome.evidence else [])
 
 
 def _markdown(text: str) -> RenderableType:
-    # Hyperlinks off: a link's address is then shown, and cannot hide behind its text.
-    return Markdown(_plain(text), hyperlinks=False)
+    # Hyperlinks off: a link's address is then shown, and cannot hide behind its text; many terminals link it even so.
+    return Markdown(inert_markdown(_plain(text)), hyperlinks=False)
+
+
+def _line(text: str) -> str:
+    """Show a text in one line: a value with line breaks could pass for more facts."""
+    return inert(_plain(text).replace("\n", "\\n"))
 
 
 def _plain(text: str) -> str:

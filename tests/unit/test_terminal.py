@@ -168,7 +168,7 @@ async def test_no_control_character_reaches_the_terminal(content: Content) -> No
 async def test_address_of_a_link_is_shown() -> None:
     terminal = Terminal()
     await terminal.chat.post(PLACE, Text("[your bank](http://elsewhere.example)"), key="k")
-    assert "http://elsewhere.example" in terminal.shown
+    assert "[your bank] (http[:]//elsewhere.example)" in terminal.shown
 
 
 async def test_live_text_appears_once_where_nothing_can_be_redrawn() -> None:

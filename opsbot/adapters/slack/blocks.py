@@ -25,29 +25,29 @@ _TABLE_CHARACTERS_MAX = 6000
 _CELL_MAX = 200
 
 
-def render(content: Content) -> list[Payload]:
-    """Render a content as at least one message, in reading order."""
+def render(content: Content, links: frozenset[str] = frozenset()) -> list[Payload]:
+    """Render a content as at least one message, in reading order; `links`: hosts that may be linked to."""
     match content:
         case Text():
-            return _text(content)
+            return _text(content, links)
         case Report():
-            return _report(content)
+            return _report(content, links)
         case Card():
             return [card.render(content)]
         case _:
             assert_never(content)
 
 
-def draft(markdown: str) -> Payload:
+def draft(markdown: str, links: frozenset[str] = frozenset()) -> Payload:
     """Render an unfinished answer of the model: its newest part, with a Stop button."""
-    text = split(defanged(markdown), MARKDOWN_MAX)[-1].strip() or "…"
+    text = split(defanged(markdown, links), MARKDOWN_MAX)[-1].strip() or "…"
     stop = pieces.actions(pieces.button("Stop", STOP, "stop"))
     return Payload(_notification(text), (pieces.markdown(text), stop), text)
 
 
-def said(content: Text) -> str:
+def said(content: Text, links: frozenset[str] = frozenset()) -> str:
     """Return the Markdown that is shown for a text, before splitting."""
-    words = own_words(content.markdown) if content.trusted else defanged(content.markdown)
+    words = (own_words if content.trusted else defanged)(content.markdown, links)
     return words.strip() or "(no text)"
 
 
@@ -71,10 +71,10 @@ def _mention(prefixed: str) -> str:
     return {"user": f"<@{identity}>", "group": f"<!subteam^{identity}>"}.get(kind, "")
 
 
-def _text(content: Text) -> list[Payload]:
+def _text(content: Text, links: frozenset[str]) -> list[Payload]:
     if content.to:
         return [_addressed(content)]
-    parts = split(said(content), MARKDOWN_MAX)
+    parts = split(said(content, links), MARKDOWN_MAX)
     endings = [()] * (len(parts) - 1) + [footer(content)]
     return [
         Payload(_notification(part), (pieces.markdown(part), *ending), part)
@@ -86,15 +86,16 @@ def _notification(text: str) -> str:
     return escape(cut(" ".join(text.split()), _NOTIFICATION_MAX)) or "…"
 
 
-def _report(report: Report) -> list[Payload]:
-    blocks = [pieces.markdown(part) for part in split(own_words(report.text), MARKDOWN_MAX) if part.strip()]
+def _report(report: Report, links: frozenset[str]) -> list[Payload]:
+    words = own_words(report.text, links)
+    blocks = [pieces.markdown(part) for part in split(words, MARKDOWN_MAX) if part.strip()]
     native = _fits_natively(report.tables[0]) if report.tables else False
     for index, table in enumerate(report.tables):
         blocks += _native_table(table) if index == 0 and native else _drawn_table(table)
     for title, text in report.blocks:
         blocks += _titled(title, spelled_out(text).strip("\n"))
     blocks += _errors(report.errors)
-    return _pack(blocks or [pieces.markdown("(nothing to report)")], _notification(own_words(report.text)))
+    return _pack(blocks or [pieces.markdown("(nothing to report)")], _notification(words))
 
 
 def _fits_natively(table: Table) -> bool:

@@ -1,11 +1,12 @@
 """The approval card: facts from the record in fixed first blocks, then people's and hosts' own words, labelled."""
 
 import json
+import re
 from collections import Counter
 from datetime import datetime
 
 from opsbot.adapters.slack import pieces
-from opsbot.adapters.slack.mrkdwn import date, defanged
+from opsbot.adapters.slack.mrkdwn import date, defanged, escape
 from opsbot.adapters.slack.pieces import Block, Payload
 from opsbot.adapters.slack.visible import cut, one_line, spelled_out
 from opsbot.domain import (
@@ -49,6 +50,9 @@ _LINES_SHOWN = 50
 _LINES_IN_FULL = 10
 _DETAIL_MAX = 60
 
+# `stale:policy`: what our own reasons begin with.
+_CODE = re.compile(r"[a-z]{1,20}:[a-z_]{1,40}|<@[A-Z0-9]{1,20}> ended it at [0-9:]{8} UTC", re.ASCII)
+
 _TITLES = {
     ApprovalState.PENDING: "Approval needed",
     ApprovalState.APPROVED: "Approved",
@@ -71,18 +75,29 @@ _VERDICTS = {
 
 
 def render(card: Card) -> Payload:
-    """Render a card. The first blocks hold facts only and never depend on what a person, model or host wrote."""
+    """Render a card. The first blocks hold facts only and never depend on what a person, model or host wrote.
+
+    What hosts said before comes next, then progress, results, and people's words: each labelled, none of it parsed.
+    """
     approval = card.approval
-    facts = [_title(card), _facts(approval), _people(approval), _impacts(approval), _standing(card)]
+    facts = [_title(card), _facts(approval), _people(approval), _standing(card)]
     steps = shown_steps(card)
     progress = [_steps(steps)] if steps else []
-    blocks = [*facts, *progress, *_results(approval), _quoted(approval), *_leave_out(card), *_buttons(card)]
+    blocks = [
+        *facts,
+        _impacts(approval),
+        *progress,
+        *_results(approval),
+        _quoted(approval),
+        *_leave_out(card),
+        *_buttons(card),
+    ]
     return Payload(_sentence(card), tuple(blocks), _plain(card))
 
 
 def fact_blocks(payload: Payload) -> tuple[Block, ...]:
     """Return the blocks of a rendered card that hold its facts."""
-    return payload.blocks[:5]
+    return payload.blocks[:4]
 
 
 def _title(card: Card) -> Block:
@@ -119,10 +134,10 @@ def _value(value: object) -> str:
 def _facts(approval: Approval) -> Block:
     action = approval.action
     rows = [("action", one_line(action.tool, _FACT_MAX))]
+    rows += [("caution", one_line(caution(approval), _FACT_MAX))] if approval.tainted_by else []
     rows += [(one_line(name, 40), _value(value)) for name, value in sorted(action.arguments.items())]
     hosts = [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
     rest = [("rollout", one_line(said, _FACT_MAX))] if (said := approval.bindings.get("rollout")) else []
-    rest += [("caution", one_line(caution(approval), _FACT_MAX))] if approval.tainted_by else []
     rest += [("tier", one_line(tier_text(approval.reach), _FACT_MAX))] if approval.reach else []
     rest += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
     rest += [("approval", one_line(approval.id, 64))]
@@ -173,7 +188,10 @@ def _impacts(approval: Approval) -> Block:
 
 def _impact(host: str, impact: Impact) -> list[Block]:
     table = _aligned(impact.facts) or "nothing known"
-    return [pieces.line(pieces.words(f"What it hits on {one_line(host, 80)}", bold=True)), pieces.preformatted(table)]
+    return [
+        pieces.line(pieces.words(f"What it hits on {one_line(host, 80)}, as the host says", bold=True)),
+        pieces.preformatted(table),
+    ]
 
 
 def _aligned(facts: tuple[tuple[str, str], ...]) -> str:
@@ -200,17 +218,23 @@ def _changes(approval: Approval) -> list[str]:
         for each in approval.narrowed[-5:]
     ]
     if approval.stands_on:
-        said.append(f"Nobody was asked: request {one_line(approval.stands_on, 64)} was approved for a while.")
+        said.append(f"Nobody was asked: request {escape(one_line(approval.stands_on, 64))} was approved for a while.")
     if approval.standing is not None:
         until = f"until {_moment(approval.standing.until)}"
-        ended = f", but that was ended: {one_line(approval.standing.ended, 200)}" if approval.standing.ended else ""
+        ended = f", but that was ended: {_code(approval.standing.ended)}" if approval.standing.ended else ""
         said.append(f"Approved for the very same request again {until}{ended}.")
     return said
 
 
 def _hosts_line(hosts: tuple[str, ...]) -> str:
     more = f" and {len(hosts) - _HOSTS_SHOWN} more" if len(hosts) > _HOSTS_SHOWN else ""
-    return ", ".join(one_line(host, 80) for host in hosts[:_HOSTS_SHOWN]) + more
+    return ", ".join(escape(one_line(host, 80)) for host in hosts[:_HOSTS_SHOWN]) + more
+
+
+def _code(reason: str) -> str:
+    """Keep the code in front of a reason: the rest may quote a host."""
+    found = _CODE.match(reason)
+    return found.group() if found else "see `/ops explain`"
 
 
 def _order_line(order: Order) -> str:
@@ -391,7 +415,7 @@ def _orders(card: Card) -> list[Block]:
 
 def _sentence(card: Card) -> str:
     said = f"{_state(card)}: {_action_line(card.approval)}"
-    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escape(said)
 
 
 def _plain(card: Card) -> str:

@@ -16,7 +16,7 @@ from opsbot.adapters.slack.pictures import Pictures, Uploaded, remedy
 from opsbot.adapters.slack.pieces import Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.status import Statuses
-from opsbot.adapters.slack.web import MARK, Answer, Refused, Unsettled, Web, mark
+from opsbot.adapters.slack.web import INERT, MARK, Answer, Refused, Unsettled, Web, mark
 from opsbot.domain import Actor, Card, Chart, Content, MessageRef, Place
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import LiveText
@@ -24,8 +24,6 @@ from opsbot.readable import plain_line
 
 _log = structlog.get_logger()
 
-# Nothing in a message of ours may fetch a URL or call people by itself.
-_INERT: Mapping[str, object] = {"unfurl_links": False, "unfurl_media": False, "parse": "none", "link_names": False}
 _TOO_MUCH = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long"})
 # chat.update's documented answers for a message that cannot be edited any more (docs.slack.dev, 2026-11).
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
@@ -46,11 +44,13 @@ class SlackChat:
         api_url: str,
         bot_user_id: str,
         press: ChartPress | None = None,
+        links: frozenset[str] = frozenset(),
     ) -> None:
         self._web = web
         self._session = session
         self._api_host = urlsplit(api_url).hostname or ""
         self._bot_user_id = bot_user_id
+        self._links = links
         self._outbound = Outbound(web.clock)
         self._statuses = Statuses(web)
         self._press = press or ChartPress()
@@ -60,7 +60,7 @@ class SlackChat:
 
     async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
         """Post a content, in as many messages as it needs; return the first."""
-        first, *rest = blocks.render(content)
+        first, *rest = blocks.render(content, self._links)
         ref = await self._queue(place, first, key, _urgency(content))
         for index, payload in enumerate(rest):
             await self._queue(place, payload, _rest_key(ref, index), _urgency(content))
@@ -68,7 +68,7 @@ class SlackChat:
 
     async def edit(self, place: Place, ref: MessageRef, content: Content) -> None:
         """Replace a message; what does not fit any more follows as messages of its own, once."""
-        first, *rest = blocks.render(content)
+        first, *rest = blocks.render(content, self._links)
         await asyncio.shield(self._queue_edit(place, ref, first, _urgency(content)))
         for index, payload in enumerate(rest):
             if await self.find(place, _rest_key(ref, index)) is None:
@@ -77,7 +77,7 @@ class SlackChat:
     async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
         """Answer one person: by the handle while it lives, else by an ephemeral message."""
         alive = bool(reply_to) and self._is_slacks(reply_to)
-        for payload in blocks.render(content):
+        for payload in blocks.render(content, self._links):
             alive = alive and await self._respond(place, payload, reply_to)
             if not alive:
                 await self._whisper_ephemeral(place, actor, payload)
@@ -90,7 +90,7 @@ class SlackChat:
         """Stream in direct messages; edit one message in channels, where a stream reaches one person only."""
         edits = EditLive(self, place, key)
         if place.direct and place.thread_id:
-            return StreamLive(edits, self._web, asker)
+            return StreamLive(edits, self._web, asker, self._links)
         return edits
 
     async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
@@ -124,11 +124,11 @@ class SlackChat:
 
     async def post_draft(self, place: Place, markdown: str, key: str) -> MessageRef:
         """Post the beginning of an answer."""
-        return await self._queue(place, blocks.draft(markdown), key, Urgency.MESSAGE)
+        return await self._queue(place, blocks.draft(markdown, self._links), key, Urgency.MESSAGE)
 
     def edit_draft(self, place: Place, ref: MessageRef, markdown: str) -> None:
         """Queue the newest state of a draft, in place of one that still waits."""
-        self._queue_edit(place, ref, blocks.draft(markdown), Urgency.DRAFT)
+        self._queue_edit(place, ref, blocks.draft(markdown, self._links), Urgency.DRAFT)
 
     async def drain(self) -> None:
         """Wait until everything queued was sent."""
@@ -153,7 +153,7 @@ class SlackChat:
         return self._outbound.submit(ref.channel_id, job)
 
     async def _update(self, ref: MessageRef, payload: Payload) -> None:
-        where = {**_INERT, "channel": ref.channel_id, "ts": ref.message_id}
+        where: dict[str, object] = {"channel": ref.channel_id, "ts": ref.message_id}
         try:
             await self._web.again("chat.update", where | {"text": payload.text, "blocks": list(payload.blocks)})
         except Refused as refused:
@@ -167,7 +167,7 @@ class SlackChat:
 
     async def _respond(self, place: Place, payload: Payload, url: str) -> bool:
         """Answer through a response URL; False when it is used up or gone."""
-        body = {**_INERT, **_in_thread(place), "response_type": "ephemeral", "replace_original": False}
+        body = {**INERT, **_in_thread(place), "response_type": "ephemeral", "replace_original": False}
         body |= {"text": payload.text, "blocks": list(payload.blocks)}
         try:
             async with self._session.post(url, json=body, timeout=_RESPONSE_URL_TIMEOUT) as response:
@@ -181,7 +181,7 @@ class SlackChat:
         return False
 
     async def _whisper_ephemeral(self, place: Place, actor: Actor, payload: Payload) -> None:
-        where = {**_INERT, **_in_thread(place), "channel": place.channel_id, "user": actor.user_id}
+        where: dict[str, object] = {**_in_thread(place), "channel": place.channel_id, "user": actor.user_id}
         try:
             # Repeating it is harmless: an ephemeral message seen twice is gone after a reload.
             await self._web.again("chat.postEphemeral", where | {"text": payload.text, "blocks": list(payload.blocks)})
@@ -204,7 +204,7 @@ class SlackChat:
         if place.direct:
             return place
         titles = escape(", ".join(plain_line(chart.title, limit=80) for chart in charts))
-        opening = {**_INERT, "channel": actor.user_id, "text": f"You asked in <#{place.channel_id}>: {titles}"}
+        opening = {"channel": actor.user_id, "text": f"You asked in <#{place.channel_id}>: {titles}"}
         answer = await self._pictures.once("chat.postMessage", opening)
         note = Payload("The chart is in our direct messages.", (), "")
         await self._whisper_ephemeral(place, actor, note)
@@ -263,7 +263,7 @@ class _Delivery:
             found = await self._chat.find(self._place, self._key)
             if found is not None:
                 return {"ts": found.message_id}
-        message = {**_INERT, **_in_thread(self._place), "channel": self._place.channel_id, "text": text}
+        message = {**_in_thread(self._place), "channel": self._place.channel_id, "text": text}
         message |= {"metadata": mark(self._key)} | ({"blocks": list(sent_blocks)} if sent_blocks else {})
         try:
             return await self._web.call("chat.postMessage", message)

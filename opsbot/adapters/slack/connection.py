@@ -48,7 +48,9 @@ class SlackConnection:
         self._session = session
         self._home = home
         self._clock = web_api.clock
-        self.chat = SlackChat(web_api, session, api_url=settings.api_url, bot_user_id=home.bot_user_id)
+        self.chat = SlackChat(
+            web_api, session, api_url=settings.api_url, bot_user_id=home.bot_user_id, links=settings.links
+        )
         self.directory = SlackDirectory(web_api, team_id=home.team_id, group_ids=settings.group_ids)
         self.ready = asyncio.Event()
         self.http_port = settings.http_port

@@ -76,10 +76,11 @@ class EditLive:
 class StreamLive:
     """A native stream. What cannot be streamed (any more) becomes an edited message; no text is lost."""
 
-    def __init__(self, edits: EditLive, web: Web, asker: Actor) -> None:
+    def __init__(self, edits: EditLive, web: Web, asker: Actor, links: frozenset[str] = frozenset()) -> None:
         self._edits = edits
         self._web = web
         self._asker = asker
+        self._links = links
         self._wanted = ""
         self._sent = ""
         self._stream_ts = ""
@@ -123,7 +124,7 @@ class StreamLive:
 
     def _next_piece(self) -> str:
         """Text not sent yet, up to its last blank: only there later words cannot change how earlier ones are shown."""
-        whole = defanged(self._wanted)
+        whole = defanged(self._wanted, self._links)
         settled = whole[: max(whole.rfind(" "), whole.rfind("\n")) + 1]
         fits = settled.startswith(self._sent) and len(settled) <= blocks.MARKDOWN_MAX
         return settled[len(self._sent) :] if fits else ""
@@ -162,7 +163,7 @@ class StreamLive:
         """What is missing of the final text, or None if the stream does not lead to it."""
         if not isinstance(content, Text):
             return None
-        final = blocks.said(content)
+        final = blocks.said(content, self._links)
         leads_there = final.startswith(self._sent) and len(final) <= blocks.MARKDOWN_MAX
         return final[len(self._sent) :] if leads_there else None
 

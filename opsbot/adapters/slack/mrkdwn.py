@@ -3,18 +3,10 @@
 import html
 import re
 
+from opsbot.adapters.links import inert_markdown
 from opsbot.adapters.slack.visible import stripped
 
 _CONTROL = re.compile(r"<([^<>\n]*)>")
-# A scheme with `://`, also with the backslash escapes that Markdown removes later.
-_SCHEME = re.compile(r"(?<=[A-Za-z0-9+.\-])\\?:\\?/\\?/")
-_SCHEME_NO_SLASHES = re.compile(r"\b(mailto|javascript|data|vbscript|slack|tel|sms|file)\\?:(?=\S)", re.IGNORECASE)
-_WWW = re.compile(r"\b(www)\\?\.(?=\S)", re.IGNORECASE)
-# `evil.example/path`: some Markdown renderers link it without a scheme. File paths start with a slash and stay.
-# Lengths are those of DNS; they also bound the work on hostile text.
-_BARE_DOMAIN = re.compile(r"(?<![\w/.\\-])([\w.-]{1,253})\.([A-Za-z]{2,63})(?=(?::\d{1,5})?\\?/\S)")
-# `[label]: target` defines a link; `[::1]:8080` is an address and stays.
-_DEFINITION = re.compile(r"\]:(?!\d{1,5}(?![\w.@:/]))")
 _MENTION = re.compile(r"<(?=[@!#])")
 _PERSON = re.compile(r"< @([UW][A-Z0-9]+)>")
 _AUTOLINK = re.compile(r"<(?=[A-Za-z][A-Za-z0-9+.\-]*(?:\[:\]|:))")
@@ -39,25 +31,19 @@ def mentions(text: str, user_id: str) -> bool:
     return f"<@{user_id}>" in text or f"<@{user_id}|" in text
 
 
-def defanged(text: str) -> str:
-    """Make every URL and link syntax in a Markdown or plain text inert, and every mention too.
+def defanged(text: str, links: frozenset[str] = frozenset()) -> str:
+    """Make every URL and link syntax in a Markdown or plain text inert, and every mention too; `links`: hosts spared.
 
     The whole text is treated alike, code included: telling code from text would need the very parser Slack uses.
     """
-    text = stripped(_without_entities(text))
-    text = _SCHEME.sub("[:]//", text)
-    text = _SCHEME_NO_SLASHES.sub(r"\1[:]", text)
-    text = _WWW.sub(r"\1[.]", text)
-    text = _BARE_DOMAIN.sub(r"\1[.]\2", text)
-    text = text.replace("](", "] (")
-    text = _DEFINITION.sub("] :", text)
+    text = inert_markdown(stripped(_without_entities(text)), links)
     text = _AUTOLINK.sub("< ", text)
     return _MENTION.sub("< ", text)
 
 
-def own_words(text: str) -> str:
+def own_words(text: str, links: frozenset[str] = frozenset()) -> str:
     """Prepare a text of opsbot's own, which may quote what somebody typed: as the model's, but people are mentioned."""
-    return _PERSON.sub(r"<@\1>", defanged(text))
+    return _PERSON.sub(r"<@\1>", defanged(text, links))
 
 
 def date(epoch_s: int, fallback: str) -> str:

@@ -24,6 +24,7 @@ class SlackSettings:
     http_host: str = "127.0.0.1"
     http_port: int = 3000
     group_ids: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
 
 
 def faults(settings: SlackSettings, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,6 +16,11 @@ Answer: TypeAlias = Mapping[str, Any]
 
 _log = structlog.get_logger()
 
+# Nothing in a message of ours may fetch a URL or call people by itself.
+INERT: Mapping[str, object] = {"unfurl_links": False, "unfurl_media": False, "parse": "none", "link_names": False}
+# Streams know no `parse`: their text is Markdown, which links no names.
+_UNFURLING = ("unfurl_links", "unfurl_media")
+
 # The metadata type of every message the bot posts.
 MARK = "opsbot"
 
@@ -63,6 +68,7 @@ class Web:
             Refused, Unsettled, RateLimited.
         """
         await self._wait_for(method)
+        arguments = {**_inert(method), **arguments}
         try:
             response = await self._client.api_call(
                 method, **({"http_verb": "GET", "params": _as_query(arguments)} if get else {"json": dict(arguments)})
@@ -118,6 +124,13 @@ class Web:
         retry_after_s = _retry_after_s(error.response.headers)
         self._not_before[method] = self.clock.monotonic() + retry_after_s
         return RateLimited(method, retry_after_s)
+
+
+def _inert(method: str) -> Mapping[str, object]:
+    """Return what keeps a message from doing anything by itself: for every call that shows text."""
+    if not method.startswith("chat."):
+        return {}
+    return {name: INERT[name] for name in _UNFURLING} if method.endswith("Stream") else INERT
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
