@@ -13,6 +13,7 @@ import structlog
 
 from opsbot import __version__, logs
 from opsbot.actions import Catalogue
+from opsbot.adapters.anchorages import chosen, newest_in
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
@@ -21,8 +22,9 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.slack.connection import SlackConnection
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
-from opsbot.adapters.store.store import SqlStore, has_audit, open_store
+from opsbot.adapters.store.store import SqlStore, Watch, has_audit, open_store
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
+from opsbot.anchoring import Anchoring
 from opsbot.assembly import Ports, Settings, assemble
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.config import Config, Secrets
@@ -65,8 +67,10 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     connection = await SlackConnection.open(_slack_settings(config, base.secrets))
     try:
+        channel = config.settings.audit.anchor.channel
+        anchored = _anchored(base, (connection.chat, channel) if channel else None)
         running = _running(base, connection.chat, connection.directory, sample_every_s=config.settings.history.every_s)
-        async with running as service, _reloading(base):
+        async with anchored, running as service, _reloading(base):
             announcing = asyncio.create_task(_announce(connection, ready))
             await _unless_given_up(connection.serve(service, stop), service)
             announcing.cancel()
@@ -97,7 +101,7 @@ async def converse(config: Config, *, question: str | None) -> int:
     """Talk on the terminal: one question, or (None) until the person leaves. Returns the exit code."""
     base = _Base.of(config, config.secrets(slack=False))
     chat = TerminalChat()
-    async with _running(base, chat, TerminalDirectory()) as service:
+    async with _anchored(base, None), _running(base, chat, TerminalDirectory()) as service:
         talk = _TerminalTalk(base, service, chat)
         if question is not None:
             await talk.say(question)
@@ -118,6 +122,7 @@ class _Base:
     catalogue: Catalogue
     store: SqlStore
     key: bytes
+    anchoring: Anchoring
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
@@ -128,7 +133,9 @@ class _Base:
         catalogue = Catalogue(tools_of(config), config.inventory())
         url = config.store_url(secrets)
         key = _audit_key(config, secrets, url)
-        return _Base(config, secrets, redactor, catalogue, open_store(url, audit_key=key), key)
+        anchoring = Anchoring(key, SystemClock())
+        store = open_store(url, audit_key=key, watch=Watch(anchoring.note, newest_in(config.anchor_file(), key)))
+        return _Base(config, secrets, redactor, catalogue, store, key, anchoring)
 
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
@@ -139,6 +146,18 @@ def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
         raise ConfigError(f"{config.source}: store.audit_key is missing; PostgreSQL has no folder to keep one in.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return load_or_create_key(path, has_records=has_audit(url))
+
+
+@asynccontextmanager
+async def _anchored(base: _Base, posting: tuple[Chat, str] | None) -> AsyncIterator[None]:
+    """Note heads of the audit log while it grows; `posting`: also in this channel."""
+    anchorages = chosen(base.config.settings.audit.anchor.syslog, base.config.anchor_file(), posting)
+    log.info("audit.anchored_in", places=[anchorage.name for anchorage in anchorages])
+    running = asyncio.create_task(base.anchoring.run(anchorages))
+    try:
+        yield
+    finally:
+        await base.anchoring.end(running)
 
 
 @asynccontextmanager

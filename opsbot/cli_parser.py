@@ -211,11 +211,17 @@ def _add_audit(commands: _Commands) -> None:
     audit = commands.add_parser("audit", help=does, description=f"{does.capitalize()}.")
     audit.set_defaults(module="", function="")
     actions = audit.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
-    examples = "  opsbot audit verify\n  opsbot audit verify --head 1042:9f2c…\n"
+    examples = (
+        "  opsbot audit verify\n"
+        "  opsbot audit verify --head 1042:9f2c…\n"
+        "  journalctl -t opsbot | opsbot audit verify --anchors -\n"
+    )
     does = "check every record of the audit chain, while the bot runs or not"
     verify = _command(actions, "verify", does, "cli_audit:verify", examples)
     text = "a head noted earlier, elsewhere: shows whether records after it were cut off"
     verify.add_argument("--head", metavar="SEQ:HASH", help=text)
+    text = "a syslog, journal or channel export with heads noted by the bot; `-`: stdin; may be given several times"
+    verify.add_argument("--anchors", metavar="FILE", action="append", help=text)
 
 
 def _add_manifest(commands: _Commands) -> None:

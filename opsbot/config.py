@@ -192,6 +192,11 @@ class Config:
         named = self.settings.host_keys
         return self.folder / Path(named).expanduser() if named else None
 
+    def anchor_file(self) -> Path | None:
+        """Return the file in which heads of the audit log are noted, if one is named."""
+        named = self.settings.audit.anchor.file
+        return (self.folder / Path(named).expanduser()).absolute() if named else None
+
     def audit_key_file(self) -> Path | None:
         """Return the file of the audit key (made on first use), or None if the key is in `Secrets.audit_key`."""
         reference = self.settings.store.audit_key

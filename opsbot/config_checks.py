@@ -38,6 +38,9 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
         yield from _host_faults(("hosts", name), whole, broken, keys_elsewhere=settings.host_keys is not None)
         yield from _jump_faults(name, settings, known)
     yield from _store_faults(settings)
+    if settings.audit.anchor.channel is not None and settings.slack is None and ("slack",) not in broken:
+        place: Place = ("audit", "anchor", "channel")
+        yield place, f"{dotted(place)}: there is no `slack:` section; remove it or add one."
     if 0 < settings.history.every_s < _MIN_HISTORY_S:
         said = f"use 0 (off) or {_MIN_HISTORY_S} to 3600 seconds; looking more often shows no more."
         yield ("history", "every_s"), f"history.every_s: {said}"

@@ -12,8 +12,10 @@ from opsbot.config_types import (
     DnsName,
     FilePath,
     Name,
+    OneChannelId,
     Port,
     Section,
+    Syslog,
     Text,
     Url,
 )
@@ -76,6 +78,20 @@ class Store(Section):
     )
     password: SecretRef | None = None
     audit_key: SecretRef | None = None
+
+
+class Anchor(Section):
+    """Where heads of the audit log are noted. `syslog`: auto (this machine's), none, a socket, or host:port (UDP)."""
+
+    syslog: Syslog = "auto"
+    file: Text | None = None
+    channel: OneChannelId | None = None
+
+
+class Audit(Section):
+    """The audit log."""
+
+    anchor: Anchor = Anchor()
 
 
 class History(Section):
@@ -185,6 +201,7 @@ class Settings(Section):
     policy: Policy = Policy()
     limits: Limits = Limits()
     rollout: Rollout = Rollout()
+    audit: Audit = Audit()
     history: History = History()
     inventory: tuple[Text, ...] = ()
     host_keys: Text | None = None

@@ -69,6 +69,7 @@ def demo_config(bench: Workbench, data: Path, service_port: int) -> Config:
                 "health": {"demo": {"url": f"http://127.0.0.1:{service_port}/health", "timeout_s": 2}},
             }
         },
+        "audit": {"anchor": {"syslog": "none"}},
         # So that there is a chart to see after a minute.
         "history": {"every_s": 10},
         "log": {"level": "warning", "format": "console"},

@@ -21,6 +21,7 @@ from opsbot.audit import Fault
 from opsbot.domain import ApprovalState, AuditRecord, Conversation
 from opsbot.errors import StoreError
 from tests.contract.store_writer import CHANGED, CLAIMED, REQUESTED, SAID
+from tests.flipped_bits import flips
 from tests.records import CAPS, KEY, NOON, PLACE, approval, entry, event, executing, operation, said
 
 
@@ -339,44 +340,13 @@ async def test_every_flipped_bit_of_the_audit_is_found(path: Path) -> None:
     await store.close()
     head = noted_head(url(path))
     assert audit.verify(read_audit(url(path)), KEY, expected_head=head).ok
-    dice = random.Random(7)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.text_factory = bytes
     missed = []
-    for _ in range(300):
-        seq, column = dice.randint(1, 25), dice.choice(["seq", "prev", "entry", "hash", "approval_id"])
-        (stored,) = connection.execute(f"SELECT {column} FROM audit WHERE seq = ?", (seq,)).fetchone()
-        flipped = _flip(stored, dice)
-        if flipped == stored:
-            continue
-        connection.execute("BEGIN")
-        assignment = "seq = ?" if column == "seq" else f"{column} = CAST(? AS TEXT)"
-        connection.execute(f"UPDATE OR REPLACE audit SET {assignment} WHERE seq = ?", (flipped, seq))
-        connection.execute("COMMIT")
+    for flip in flips(path, 300, dice=random.Random(7)):
         result = audit.verify(read_audit(url(path)), KEY, expected_head=head)
-        if result.ok or (column != "seq" and result.broken_seq != seq):
-            missed.append((seq, column, stored, flipped, result))
-        _restore(connection, seq, column, stored, flipped)
-    connection.close()
+        if result.ok or (flip.column != "seq" and result.broken_seq != flip.seq):
+            missed.append((flip, result))
     assert missed == []
     assert audit.verify(read_audit(url(path)), KEY, expected_head=head).ok
-
-
-def _flip(stored: bytes | int, dice: random.Random) -> bytes | int:
-    if isinstance(stored, int):
-        # Beyond the numbers in use, so that no other row is overwritten and the flip can be taken back.
-        return stored ^ (1 << dice.randint(5, 40))
-    if not stored:
-        return bytes([1 << dice.randint(0, 7)])
-    position = dice.randrange(len(stored))
-    return stored[:position] + bytes([stored[position] ^ (1 << dice.randint(0, 7))]) + stored[position + 1 :]
-
-
-def _restore(connection: sqlite3.Connection, seq: int, column: str, stored: bytes | int, flipped: bytes | int) -> None:
-    if column == "seq":
-        connection.execute("UPDATE audit SET seq = ? WHERE seq = ?", (stored, flipped))
-    else:
-        connection.execute(f"UPDATE audit SET {column} = CAST(? AS TEXT) WHERE seq = ?", (stored, seq))
 
 
 async def test_deleted_and_swapped_rows_are_found(path: Path) -> None:

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from opsbot.adapters.store.faults import store_error
+from opsbot.adapters.store.faults import FAULTS, store_error
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
 
@@ -55,7 +54,7 @@ class Database:
         try:
             with self._readers.begin() as connection:
                 return work(connection)
-        except SQLAlchemyError as error:
+        except FAULTS as error:
             raise store_error(error) from error
 
     def read_blocking(self, work: Callable[[Connection], T]) -> T:
@@ -71,7 +70,7 @@ class Database:
                 connection.info.pop(_HEAD, None)
                 result = work(connection)
                 head: AuditRecord | None = connection.info.pop(_HEAD, None)
-        except SQLAlchemyError as error:
+        except FAULTS as error:
             raise store_error(error) from error
         if head is not None:
             self._anchor(head)

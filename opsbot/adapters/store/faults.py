@@ -24,8 +24,14 @@ _SQLITE_REMEDIES: dict[int, str] = {
 }
 
 
-def store_error(error: SQLAlchemyError) -> StoreError:
-    """Return the StoreError that says what happened and what to do."""
+# What a database operation raises. The driver cannot decode its own message about a name that is damaged.
+FAULTS = (SQLAlchemyError, UnicodeDecodeError)
+
+
+def store_error(error: Exception) -> StoreError:
+    """Return the StoreError that says what happened and what to do; of one of `FAULTS`."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(f"The database cannot be used: {_SQLITE_REMEDIES[sqlite3.SQLITE_CORRUPT]}.")
     original = error.orig if isinstance(error, DBAPIError) else None
     match original:
         case sqlite3.Error():

@@ -9,15 +9,15 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import URL, Connection, Engine, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
 from opsbot.adapters.store import migrate, postgres, schema, sqlite
 from opsbot.adapters.store.approvals import ApprovalRows, SqlApprovals
 from opsbot.adapters.store.audit_log import SqlAuditLog, read_lines_page, read_page
 from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.conversations import SqlConversations
-from opsbot.adapters.store.database import Database
-from opsbot.adapters.store.faults import store_error
+from opsbot.adapters.store.database import Anchor, Database
+from opsbot.adapters.store.faults import FAULTS, store_error
 from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.inbox import SqlInbox
 from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
@@ -88,7 +88,21 @@ def _nothing(*_: object) -> None:
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-def open_store(url: str, *, audit_key: bytes) -> SqlStore:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What an opened store has to do with anchors: `noted` gets the newest record after each commit.
+
+    `anchored`: the newest head known from elsewhere; a database without it is not opened.
+    """
+
+    noted: Anchor = _nothing
+    anchored: tuple[int, str] | None = None
+
+
+_UNWATCHED = Watch()
+
+
+def open_store(url: str, *, audit_key: bytes, watch: Watch = _UNWATCHED) -> SqlStore:
     """Open `sqlite:///path` or `postgresql://…`, create or migrate its tables, and check what can be checked.
 
     Blocks (call it before the event loop, or in a thread).
@@ -98,12 +112,12 @@ def open_store(url: str, *, audit_key: bytes) -> SqlStore:
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "postgresql":
-        return _open_postgres(parsed, audit_key)
-    return _open_sqlite(_path_of(parsed), audit_key)
+        return _open_postgres(parsed, audit_key, watch)
+    return _open_sqlite(_path_of(parsed), audit_key, watch)
 
 
-def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
-    database = Database(postgres.make_engine(url), threads=postgres.CONNECTIONS, check=_nothing, anchor=_nothing)
+def _open_postgres(url: URL, audit_key: bytes, watch: Watch) -> SqlStore:
+    database = Database(postgres.make_engine(url), threads=postgres.CONNECTIONS, check=_nothing, anchor=watch.noted)
     reader = Database(postgres.make_reader(url), threads=1, check=_nothing, anchor=_nothing)
     pulse = Database(postgres.make_engine(url, connections=1), threads=1, check=_nothing, anchor=_nothing)
     membership = Membership(secrets.token_hex(8))
@@ -112,6 +126,7 @@ def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
         postgres.lock_migrations(connection)
         migrate.upgrade(connection, audit_key)
         AuditChain(audit_key).check_end(connection)
+        _check_anchored(connection, watch.anchored)
         membership.join(connection, alone=False)
 
     try:
@@ -122,7 +137,7 @@ def _open_postgres(url: URL, audit_key: bytes) -> SqlStore:
     return SqlStore(_Doors(database, reader, pulse), membership, audit_key)
 
 
-def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
+def _open_sqlite(path: Path, audit_key: bytes, watch: Watch) -> SqlStore:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sqlite.refuse_network(path, sqlite.mounts_here())
@@ -135,8 +150,8 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
         head = sidecar.head
         sqlite.refuse_vanished(path, head)
         sidecar.adopt()
-        database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_anchor_to(sidecar))
-        database.write_now(lambda connection: _check_file(connection, path, head))
+        database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_noting(sidecar, watch))
+        database.write_now(lambda connection: _check_file(connection, path, head, watch.anchored))
         database.write_now(lambda connection: migrate.upgrade(connection, audit_key))
         database.write_now(lambda connection: membership.join(connection, alone=True))
         sidecar.note(database.read_now(AuditChain(audit_key).check_end))
@@ -151,19 +166,34 @@ def _open_sqlite(path: Path, audit_key: bytes) -> SqlStore:
     return SqlStore(_Doors(database, reader, released=sidecar.release), membership, audit_key)
 
 
-def _check_file(connection: Connection, path: Path, head: sqlite.Head | None) -> None:
+def _check_file(connection: Connection, path: Path, head: sqlite.Head | None, anchored: tuple[int, str] | None) -> None:
     """Refuse a damaged or rolled back file before anything is written to it."""
     sqlite.check_integrity(connection, path)
-    if head is None:
-        return
-    stored = None
-    if inspect(connection).has_table(schema.audit.name):
-        stored = connection.scalar(select(schema.audit.c.hash).where(schema.audit.c.seq == head.seq))
-    sqlite.refuse_rolled_back(path, head, stored)
+    if head is not None:
+        sqlite.refuse_rolled_back(path, head, _hash_at(connection, head.seq))
+    _check_anchored(connection, anchored)
 
 
-def _anchor_to(sidecar: sqlite.Sidecar) -> Callable[[AuditRecord], None]:
+def _check_anchored(connection: Connection, head: tuple[int, str] | None) -> None:
+    """Refuse a database that lacks a record whose head was noted elsewhere."""
+    if head is not None and _hash_at(connection, head[0]) != head[1]:
+        raise StoreError(
+            f"The database lacks audit record {head[0]}, whose head was noted in audit.anchor.file: an older copy was "
+            "put back, or the log was cut. Restore the newest state; `opsbot audit verify` says more. Only if that "
+            "history may be lost: give the file another name and start again."
+        )
+
+
+def _hash_at(connection: Connection, seq: int) -> str | None:
+    if not inspect(connection).has_table(schema.audit.name):
+        return None
+    found: str | None = connection.scalar(select(schema.audit.c.hash).where(schema.audit.c.seq == seq))
+    return found
+
+
+def _noting(sidecar: sqlite.Sidecar, watch: Watch) -> Anchor:
     def note(record: AuditRecord) -> None:
+        watch.noted(record)
         try:
             sidecar.note(record)
         except OSError as error:
@@ -255,7 +285,7 @@ def _reader(url: URL) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
-    except SQLAlchemyError as error:
+    except FAULTS as error:
         raise store_error(error) from error
     finally:
         engine.dispose()
