@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, replace
 import pytest
 import rfc8785
 
-from opsbot.approvals import Click, review
 from opsbot.bindings import FREE_HOST_FIELDS, digest
 from opsbot.discovery import Registry
 from opsbot.domain import (
@@ -24,7 +23,8 @@ from opsbot.domain import (
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule
 from tests.safety.conftest import Figures
-from tests.scenario.house import ALICE, BOB, CAROL, GROUPS, HOSTS, RULES, House, World
+from tests.safety.decided import approved_only
+from tests.scenario.house import ALICE, CAROL, GROUPS, HOSTS, RULES, House, World
 
 NGINX = ("web-1", "nginx.service")
 
@@ -66,9 +66,7 @@ async def approved():
     house = House(World())
     await house.start()
     await house.types(ALICE, "restart nginx web because it leaks")
-    (pending,) = await house.world.store.approvals.in_state(ApprovalState.PENDING)
-    reviewed = review(pending, BOB, Click(approve=True), now=house.world.clock.moment(), rules=RULES)
-    approval = await house.world.store.approvals.change(reviewed, expected=(pending.state, pending.version), entries=[])
+    approval = await approved_only(house)
     yield Approved(house, approval)
     await house.stop()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -94,6 +94,7 @@ class World:
     # Clicks of these people count at once; where time to read matters, a test says so.
     pace: Pace = field(default_factory=lambda: Pace(read_s=0, open_requests=100, requests=1000))
     sample_every_s: float = 0.0
+    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
 
 
@@ -112,7 +113,7 @@ class House:
             limits=world.limits,
             lifetime_s=world.lifetime_s,
             threads=8,
-            sleep=lambda seconds: time.sleep(seconds / 100),
+            sleep=world.sleep,
             sample_every_s=world.sample_every_s,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
