@@ -13,7 +13,7 @@ from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.adapters.store import open_store
-from opsbot.audit import load_or_create_key
+from opsbot.audit_key import load_or_create_key
 from opsbot.domain import Metric, Sample
 from opsbot.errors import HostUnreachable
 from opsbot.recorder import Recorder, RecordingMachines

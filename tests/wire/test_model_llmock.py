@@ -20,7 +20,7 @@ HELLO = ModelRequest(
 
 @pytest.fixture(params=["chat", "responses"])
 async def model(request: pytest.FixtureRequest, llmock: LLMock) -> AsyncIterator[OpenAIModel]:
-    built = OpenAIModel(ModelSettings("gpt-4o-mini", llmock.base_url(), api=request.param, read_timeout_s=1.5))
+    built = OpenAIModel(ModelSettings("gpt-4o-mini", llmock.base_url(), api=request.param, read_timeout_s=5))
     llmock.tool_mode("off")
     yield built
     await built.close()
