@@ -32,6 +32,7 @@ from opsbot.errors import (
     ToolError,
     UnknownHost,
 )
+from opsbot.looks import CONTAINER, NUMBER, PATH, TIME, UNIT, Look, container_looks, script_look
 from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text, unit_in_cgroup
 from opsbot.root_commands import (
     CONTAINER_FIELDS,
@@ -58,6 +59,7 @@ from opsbot.service_actions import (
     service_card,
     service_details,
     service_fingerprint,
+    service_looks,
     service_serves,
     start_failure,
     state_text,
@@ -77,8 +79,13 @@ from opsbot.trends import (
 
 __version__: str
 __all__ = [
+    "CONTAINER",
     "CONTAINER_FIELDS",
+    "NUMBER",
+    "PATH",
     "PATIENT_LOOKS",
+    "TIME",
+    "UNIT",
     "BadArguments",
     "CertificateReport",
     "Chart",
@@ -98,6 +105,7 @@ __all__ = [
     "Impact",
     "LevelStep",
     "LogLine",
+    "Look",
     "Metric",
     "OutcomeUnknown",
     "Result",
@@ -120,6 +128,7 @@ __all__ = [
     "check_there",
     "container_log",
     "container_look",
+    "container_looks",
     "container_restart",
     "duration_text",
     "evened",
@@ -135,9 +144,11 @@ __all__ = [
     "reboots",
     "refused_by_sudo",
     "same_run",
+    "script_look",
     "service_card",
     "service_details",
     "service_fingerprint",
+    "service_looks",
     "service_serves",
     "since_when",
     "size_text",

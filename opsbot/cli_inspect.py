@@ -135,6 +135,7 @@ def _host_facts(host: Host) -> dict[str, object]:
         "address": host.address,
         "port": host.port,
         "user": host.user,
+        "read_user": host.read_user or None,
         "jump": host.jump or None,
         "host_key_pinned": bool(host.host_key),
         "environment": host.environment,

@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_sudoers(commands)
     _add_policy(commands)
+    _add_gate(commands)
     _add_audit(commands)
     _add_manifest(commands)
     return parser
@@ -204,6 +205,16 @@ def _add_policy(commands: _Commands) -> None:
     explain.add_argument("--groups", metavar="IDS", help="user groups WHO is in, with commas")
     explain.add_argument("--channel", metavar="ID", help="where it is asked: an ID, or `direct`")
     explain.add_argument("--at", metavar="TIME", help="when, with its zone (default: now)")
+
+
+def _add_gate(commands: _Commands) -> None:
+    does = "print the gate that locks the key which looks at a host: a forced command for its sshd"
+    examples = "  opsbot gate db-1 > gate && sh -n gate\n  opsbot gate db-1 --key-line --from 192.0.2.5\n"
+    gate = _command(commands, "gate", does, "cli_gate:gate", examples)
+    gate.add_argument("host", metavar="HOST", help="a host of the inventory")
+    gate.add_argument("--key-line", action="store_true", help="print the line for authorized_keys instead")
+    text = "where the bot comes from, as sshd takes it in from= (an address, a network, several with commas)"
+    gate.add_argument("--from", dest="sources", default="", metavar="ADDRESS", help=text)
 
 
 def _add_audit(commands: _Commands) -> None:

@@ -334,6 +334,8 @@ def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) 
         config_files=entry.config_files,
         dns_names=entry.dns_names,
         data_stores=entry.data_stores,
+        read_user=entry.read_user or "",
+        read_key_file=str(folder / Path(entry.read_key).expanduser()) if ssh and entry.read_key else "",
     )
 
 

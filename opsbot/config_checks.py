@@ -52,10 +52,10 @@ def file_faults(settings: Settings, folder: Path) -> Iterator[Fault]:
     places: dict[str, Place] = {}
     for name, entry in settings.hosts.items():
         host = completed(entry, settings.defaults)
-        if host.connection == "ssh" and host.key is not None:
-            places.setdefault(
-                host.key, ("hosts", name, "key") if "key" in entry.model_fields_set else ("defaults", "key")
-            )
+        for setting, file in (("key", host.key), ("read_key", host.read_key)):
+            if host.connection == "ssh" and file is not None:
+                own = setting in entry.model_fields_set
+                places.setdefault(file, ("hosts", name, setting) if own else ("defaults", setting))
     for key, place in places.items():
         if fault := _key_file_fault(folder / Path(key).expanduser()):
             yield place, f"{dotted(place)}: {fault}"

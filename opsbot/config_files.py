@@ -157,13 +157,14 @@ class Sources:
 
 
 def _with_defaults(entry: Json, defaults: Mapping[str, Json], folder: Path) -> Json:
-    """Return a host's settings with its file's defaults; the path of its key is relative to that file."""
+    """Return a host's settings with its file's defaults; the paths of its keys are relative to that file."""
     if entry is None:
         entry = {}
     if not isinstance(entry, dict):
         return entry
     whole = {**defaults, **entry}
-    key = whole.get("key")
-    if isinstance(key, str):
-        whole["key"] = str(folder / Path(key).expanduser())
+    for setting in ("key", "read_key"):
+        path = whole.get(setting)
+        if isinstance(path, str):
+            whole[setting] = str(folder / Path(path).expanduser())
     return whole

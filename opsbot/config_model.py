@@ -161,6 +161,8 @@ class HostDefaults(Section):
     port: Port = 22
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}\$?$")] | None = None
     key: Text | None = None
+    read_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}\$?$")] | None = None
+    read_key: Text | None = None
     environment: Name = "default"
     service_manager: Literal["systemd", "supervisord"] = "systemd"
     service_command: tuple[Text, ...] = ()

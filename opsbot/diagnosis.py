@@ -70,6 +70,7 @@ class Check(StrEnum):
     HOST_KEY = "host key"
     KEY_FILE = "key file"
     LOG_IN = "log-in"
+    READING = "reading account"
     SYSTEM = "system"
     SUDO = "sudo"
     CONTAINERS = "containers"
@@ -126,6 +127,7 @@ CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
             Check.JUMP_HOST,
             Check.HOST_KEY,
             Check.LOG_IN,
+            Check.READING,
             Check.CLOCK,
             Check.SYSTEM,
             Check.SUDO,

@@ -173,6 +173,26 @@ class Host:
     dns_names: tuple[str, ...] = ()
     # Units and containers here that keep data, or "*": the host itself does.
     data_stores: tuple[str, ...] = ()
+    # The account that looks, where it is another one than `user` and `key_file`, which act.
+    read_user: str = ""
+    read_key_file: str = ""
+    # Whether an approved action is under way. No inventory says so: the executor does, for the action itself alone.
+    acting: bool = False
+
+    @property
+    def login_user(self) -> str:
+        """Who logs in: the account that looks, unless an approved action is under way."""
+        return self.user if self.acting else self.read_user or self.user
+
+    @property
+    def login_key_file(self) -> str:
+        """The private key of that log-in."""
+        return self.key_file if self.acting else self.read_key_file or self.key_file
+
+    @property
+    def reads_apart(self) -> bool:
+        """Whether looking and acting are two accounts, or one with two keys."""
+        return (self.user, self.key_file) != (self.read_user or self.user, self.read_key_file or self.key_file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,18 +244,18 @@ class Executor:
         return self._intake.value(self._call(tool, arguments, host))
 
     def _call(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Any:
-        context = self._context(
-            tool.timeout_s, check=_unchecked if tool.risk is Risk.READ else self._surroundings.check
-        )
+        context = self._context(tool.timeout_s, acts=host is not None and host.acting)
         checked = self._arguments(tool, arguments)
         return tool.function(context, host, **checked) if host else tool.function(context, **checked)
 
-    def _context(self, timeout_s: float, *, check: Callable[[], None] = _unchecked) -> Context:
+    def _context(self, timeout_s: float, *, acts: bool = False) -> Context:
         hosts = tuple(self._catalogue.inventory.hosts.values())
         around = self._surroundings
-        return Context(
+        check = around.check if acts else _unchecked
+        context = Context(
             self._machines, timeout_s=timeout_s, hosts=hosts, sleep=around.sleep, past=around.past, check=check
         )
+        return context if acts else context.looking()
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         kinds: dict[str, type[str]] = {parameter.name: Unit for parameter in tool.parameters if parameter.is_unit}
@@ -431,7 +431,8 @@ class Executor:
 
     async def _act(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
         """Send the command once, then let the host say what became of it."""
-        call = partial(self._call, prepared.tool, prepared.action.arguments, host)
+        # Here and nowhere else the account that acts logs in; everything else looks.
+        call = partial(self._call, prepared.tool, prepared.action.arguments, replace(host, acting=True))
         trouble = ""
         try:
             await self._within(prepared.tool.timeout_s, call)

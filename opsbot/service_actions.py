@@ -1,6 +1,6 @@
 """What all actions on a service share: the card, sending the command once, and judging from the host how it ended."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +16,7 @@ from opsbot.domain import (
     UnitVerb,
 )
 from opsbot.errors import BadArguments, CommandTimedOut, HostUnreachable, OutcomeUnknown, ToolError
+from opsbot.looks import UNIT, Look
 from opsbot.readable import duration_text, plain_line, time_text
 from opsbot.root_commands import sudoers_rule, unit_command
 from opsbot.tooling import Context
@@ -36,6 +37,7 @@ _CHANGING = "changing by itself"
 _REFUSED = ("a password is required", "is not allowed to execute", "not in the sudoers", "no tty present")
 _NO_SUDO = ("sudo: not found", "sudo: command not found")
 _NO_RIGHT = ("authentication required", "Access denied", "Permission denied", "Operation not permitted")
+_SHOW = ("env", "TZ=UTC", "LC_ALL=C", "SYSTEMD_COLORS=0", "systemctl", "--no-pager", "show")
 _DETAILS = (
     "Type,CanStart,CanStop,CanReload,ReloadResult,UnitFileState,Restart,ConditionResult,StateChangeTimestampMonotonic,"
     "TriggeredBy,FragmentPath"
@@ -96,12 +98,17 @@ def service_fingerprint(facts: UnitFacts) -> dict[str, str]:
     }
 
 
+def service_looks(host: Host) -> Iterator[Look]:
+    """Yield what `service_details` sends."""
+    if host.service_manager is ServiceManager.SYSTEMD:
+        yield (*_SHOW, f"--property={_DETAILS}", "--", UNIT)
+
+
 def service_details(ctx: Context, host: Host, unit: str) -> Mapping[str, str]:
     """Read what only systemd knows of a unit, by the names of its properties. What it does not say is missing."""
     if host.service_manager is not ServiceManager.SYSTEMD:
         return {}
-    argv = ("env", "TZ=UTC", "LC_ALL=C", "SYSTEMD_COLORS=0", "systemctl", "--no-pager", "show")
-    said = ctx.run(host, *argv, f"--property={_DETAILS}", "--", unit)
+    said = ctx.run(host, *_SHOW, f"--property={_DETAILS}", "--", unit)
     pairs = (line.partition("=") for line in said.stdout.splitlines() if said.exit_status == 0)
     return {name: plain_line(value, limit=300).strip() for name, equals, value in pairs if equals}
 

@@ -30,10 +30,14 @@ _NEVER = """\
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One command the bot's user may run as root, spelled as sudoers wants it, and what it is for."""
+    """One command the bot's user may run as root, spelled as sudoers wants it, and what it is for.
+
+    What `looks` is for the account that looks as well, where that is another one.
+    """
 
     purpose: str
     command: str
+    looks: bool = False
 
 
 def rules_for(host: Host, *, engine: str = "docker") -> tuple[Rule, ...]:
@@ -49,7 +53,7 @@ def lines_for(host: Host, *, user: str = "", engine: str = "docker") -> tuple[st
     """
     rules = rules_for(host, engine=engine)
     name = _checked_user(host, user) if rules else ""
-    return tuple(sudoers_line(name, rule.command) for rule in rules)
+    return tuple(line for rule in rules for line in _lines(host, name, rule))
 
 
 def grave_actions(host: Host) -> tuple[str, ...]:
@@ -72,7 +76,14 @@ def file_for(host: Host, *, user: str = "", engine: str = "docker") -> str:
     if not rules:
         return f"# {host.name}: no lines needed. {_why_none(host)}\n"
     name = _checked_user(host, user)
-    return _head(host, name) + "".join(f"\n# {rule.purpose}\n{sudoers_line(name, rule.command)}\n" for rule in rules)
+    texts = ("\n".join((f"\n# {rule.purpose}", *_lines(host, name, rule), "")) for rule in rules)
+    return _head(host, name) + "".join(texts)
+
+
+def _lines(host: Host, user: str, rule: Rule) -> Iterator[str]:
+    yield sudoers_line(user, rule.command)
+    if rule.looks and host.read_user not in ("", user):
+        yield sudoers_line(host.read_user, rule.command)
 
 
 def _unit_rules(host: Host) -> Iterator[Rule]:
@@ -89,8 +100,9 @@ def _container_rules(host: Host, engine: str) -> Iterator[Rule]:
     if UnitVerb.RESTART not in host.actions:
         return
     for name in host.containers:
-        yield Rule(f"Look at container {name}, without its environment.", sudoers_command(container_look(engine, name)))
-        yield Rule(f"Read the end of its log when it fails: {name}.", sudoers_command(container_log(engine, name)))
+        look, log = (sudoers_command(make(engine, name)) for make in (container_look, container_log))
+        yield Rule(f"Look at container {name}, without its environment.", look, looks=True)
+        yield Rule(f"Read the end of its log when it fails: {name}.", log, looks=True)
         yield Rule(f"restart container {name}: `containers`.", sudoers_command(container_restart(engine, name)))
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack, get_args, get_type_hints
@@ -28,6 +29,7 @@ from opsbot.domain import (
     Vitals,
 )
 from opsbot.errors import CommandTimedOut, StoreError, ToolDefinitionError, ToolError
+from opsbot.looks import Look
 from opsbot.ports import Machines, Past
 
 
@@ -70,6 +72,7 @@ class Context:
         """`check` is called right before every command of the tool's and may raise, so that it is not sent."""
         self._check = check
         self._machines = machines
+        self._may_act = True
         self._past = past or NoPast()
         self._monotonic = monotonic
         self._sleep = sleep
@@ -121,7 +124,15 @@ class Context:
         return self._machines.services(host).logs(unit, lines=lines, since=since, timeout_s=self.remaining_s)
 
     def act(self, host: Host, verb: UnitVerb, unit: str) -> CommandResult:
-        """Do this to a service, once."""
+        """Do this to a service, once.
+
+        Raises:
+            ToolError: this is not an approved action, so nothing was done.
+        """
+        if not self._may_act:
+            raise ToolError(
+                f"Only an approved action may {verb} a service; this looks at {host.name}. Nothing was done."
+            )
         self._check()
         return self._machines.services(host).act(verb, unit, timeout_s=self.remaining_s)
 
@@ -147,15 +158,15 @@ class Context:
 
     def within(self, seconds: float) -> "Context":
         """Return a context for one step of this work: as much time as is left, but at most so much."""
-        return Context(
-            self._machines,
-            timeout_s=min(seconds, self.remaining_s),
-            hosts=self.hosts,
-            monotonic=self._monotonic,
-            sleep=self._sleep,
-            past=self._past,
-            check=self._check,
-        )
+        step = copy(self)
+        step._deadline = self._monotonic() + min(seconds, self.remaining_s)
+        return step
+
+    def looking(self) -> "Context":
+        """Return a context for work that only looks: `act` is refused."""
+        looking = copy(self)
+        looking._may_act = False
+        return looking
 
     def sleep(self, seconds: float) -> None:
         """Wait, at most until the deadline."""
@@ -168,6 +179,7 @@ TableFunction = Callable[[Mapping[str, Any]], Table]
 ChartFunction = Callable[[Mapping[str, Any]], Sequence[Chart]]
 CombineFunction = Callable[[Mapping[str, Any]], object]
 AvailableFunction = Callable[..., bool]
+LooksFunction = Callable[[Host], Iterable[Look]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,8 @@ class Tool:
 
     `taints=False` says that its answers hold no free text of others: figures, states, and names the inventory knows.
     What a host says outside of that taints all the same (see `vocabulary.py`).
+
+    `looks(host)` yields what the tool sends by `ctx.run` to look at a host, for the gate of a key that may only look.
     """
 
     name: str
@@ -225,6 +239,7 @@ class Tool:
     charts: ChartFunction | None = None
     combine: CombineFunction | None = None
     available: AvailableFunction | None = None
+    looks: LooksFunction | None = None
     needs: str = ""
     deferred: bool = False
     taints: bool = True
@@ -242,6 +257,7 @@ class Extras(TypedDict, total=False):
     charts: ChartFunction | None
     combine: CombineFunction | None
     available: AvailableFunction | None
+    looks: LooksFunction | None
     needs: str
     deferred: bool
     taints: bool
@@ -253,8 +269,8 @@ def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Cal
     Args:
         risk: `read`, `change` (one approval by default) or `danger`.
         timeout_s: Total seconds one call on one host may take, 1 to 600.
-        extras: As `Tool` says: `impact` and `verify` are required unless risk is `read`; `available`, `needs`, `table`,
-            `charts`, `combine`, `deferred` and `taints` where they fit.
+        extras: As `Tool` says: `impact` and `verify` are required unless risk is `read`; `available`, `looks`, `needs`,
+            `table`, `charts`, `combine`, `deferred` and `taints` where they fit.
 
     Raises:
         ToolDefinitionError: naming file, line and remedy.

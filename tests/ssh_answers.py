@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 import paramiko
 
+from opsbot.adapters.ssh import command_line
+from opsbot.adapters.ssh_probe import PROBE_WORDS
 from tests.ssh_servers import Answer, Exec
+
+# The line that starts a probe channel.
+PROBE = command_line(PROBE_WORDS)
 
 # --- what raw servers say --------------------------------------------------------------------------------------------
 
@@ -131,7 +136,7 @@ class RealShell:
 
     def __call__(self, exec_: Exec) -> int:
         with subprocess.Popen(
-            ["/bin/sh", "-c", exec_.line.decode().replace("exec sh", "exec /bin/sh")],
+            ["/bin/sh", "-c", exec_.line.decode().replace("exec sh -c", "exec /bin/sh -c")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -162,4 +167,4 @@ def _feed(exec_: Exec, process: "subprocess.Popen[bytes]") -> None:
 def splits(probe: Answer, command: Answer | None = None) -> Answer:
     """Answer probe channels so, and commands otherwise (by default in a real shell)."""
     real = command or RealShell()
-    return lambda exec_: (probe if exec_.line == b"exec sh" else real)(exec_)
+    return lambda exec_: (probe if exec_.line == PROBE else real)(exec_)

@@ -1,12 +1,12 @@
 """Whether services answer, seen from the bot, and whether names resolve, seen from the server."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
-from opsbot import CheckResult, Context, Host, Table, ToolError, Unit, plain_line, tool
+from opsbot import CheckResult, Context, Host, Look, Table, ToolError, Unit, plain_line, tool
 
 _SHOWN = 40
 _ADDRESSES_SHOWN = 8
@@ -153,7 +153,11 @@ def _trouble(entry: Mapping[str, Any]) -> int:
     return 0 if entry["failure"] else 1 if entry["compared_with_bot"] == "differs" else 2
 
 
-@tool(risk="read", timeout_s=20, table=_dns_table, deferred=True)
+def _dns_looks(host: Host) -> Iterator[Look]:
+    yield ("sh", "-c", _DNS, "sh", *host.dns_names)
+
+
+@tool(risk="read", timeout_s=20, table=_dns_table, deferred=True, looks=_dns_looks)
 def dns_check(ctx: Context, host: Host) -> dict[str, object]:
     """Look up on a server the names the inventory lists for it: addresses, time taken, its resolvers.
 

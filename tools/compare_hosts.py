@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from opsbot import Context, Host, Table, duration_text, plain_line, size_text, tool
+from opsbot import Context, Host, Look, Table, duration_text, plain_line, script_look, size_text, tool
 
 _SHOWN = 60
 _VALUE_CHARACTERS = 90
@@ -167,23 +167,31 @@ def _table(results: Mapping[str, Any]) -> Table:
     return Table(headers, tuple(rows), title + hidden)
 
 
-@tool(risk="read", timeout_s=30, table=_table, combine=_combine, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT, *_arguments(host))
+
+
+@tool(risk="read", timeout_s=30, table=_table, combine=_combine, deferred=True, looks=_looks)
 def compare_hosts(ctx: Context, host: Host) -> dict[str, object]:
     """Compare servers that should be alike: name two or more, or a group. Shows only what differs, the odd ones out.
 
     Covers system, kernel, packages, services, unit files, listed configuration files, kernel settings, clock and size.
     Files are compared by checksum. Servers under `errors` were not compared.
     """
-    units = [unit for unit in host.units if _is_unit(unit)][:_UNITS_MAX]
-    files = host.config_files[:_FILES_MAX]
-    named = [unit if unit.endswith(_SUFFIXES) else f"{unit}.service" for unit in units]
     asked_at = datetime.now(UTC)
-    result = ctx.run(host, "sh", "-c", _SCRIPT, "sh", str(len(named)), *named, *files, max_bytes=262_144)
+    result = ctx.run(host, "sh", "-c", _SCRIPT, "sh", *_arguments(host), max_bytes=262_144)
     answered_at = datetime.now(UTC)
     return parse_facts(result.check().stdout, asked_at, answered_at)
 
 
 _SUFFIXES = (".service", ".timer", ".socket")
+
+
+def _arguments(host: Host) -> tuple[str, ...]:
+    """Return how many units are asked for, these, and the files."""
+    units = [unit for unit in host.units if _is_unit(unit)][:_UNITS_MAX]
+    named = [unit if unit.endswith(_SUFFIXES) else f"{unit}.service" for unit in units]
+    return (str(len(named)), *named, *host.config_files[:_FILES_MAX])
 
 
 def _is_unit(name: str) -> bool:

@@ -1,10 +1,22 @@
 """How full the file systems are, and which directories and files fill one of them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from opsbot import BadArguments, Context, Host, Table, percent_text, plain_line, size_text, tool
+from opsbot import (
+    PATH,
+    BadArguments,
+    Context,
+    Host,
+    Look,
+    Table,
+    percent_text,
+    plain_line,
+    script_look,
+    size_text,
+    tool,
+)
 
 _SHOWN = 15
 _DIRECTORIES = 10
@@ -119,7 +131,12 @@ def _found_rows(name: str, below: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT, "")
+    yield script_look(_SCRIPT, PATH)
+
+
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks)
 def disk_usage(ctx: Context, host: Host, path: str | None = None) -> dict[str, object]:
     """List file systems, the fullest first, and the largest directories and files of the fullest one or below a path.
 

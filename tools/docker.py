@@ -3,20 +3,24 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from opsbot import (
+    CONTAINER,
+    NUMBER,
     BadArguments,
     CommandResult,
     Container,
     Context,
     Host,
+    Look,
     Table,
     ToolError,
     duration_text,
     plain_line,
+    script_look,
     tool,
 )
 
@@ -95,7 +99,11 @@ def _rank(entry: Mapping[str, Any]) -> int:
     return 1 if entry["exit_status"] else 3
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True)
+def _list_looks(host: Host) -> Iterator[Look]:
+    yield script_look(_LIST)
+
+
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_list_looks)
 def docker_containers(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's containers (docker or podman): state, health, restarts, image, ports; those in trouble first.
 
@@ -119,7 +127,11 @@ def _logs_table(results: Mapping[str, Any]) -> Table:
     return Table(("server", "line"), tuple(rows))
 
 
-@tool(risk="read", timeout_s=30, table=_logs_table, deferred=True)
+def _log_looks(host: Host) -> Iterator[Look]:
+    yield script_look(_LOGS, CONTAINER, NUMBER)
+
+
+@tool(risk="read", timeout_s=30, table=_logs_table, deferred=True, looks=_log_looks)
 def docker_logs(ctx: Context, host: Host, container: Container, lines: int = 50) -> dict[str, object]:
     """Read a container's newest log lines (docker or podman), oldest first, times in UTC.
 

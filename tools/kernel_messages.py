@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from opsbot import Context, Host, Table, plain_line, tool
+from opsbot import NUMBER, Context, Host, Look, Table, plain_line, script_look, tool
 
 _SHOWN = 30
 _TEXT = 300
@@ -25,6 +25,7 @@ _KINDS = {
     "limit": r"table full|file-max limit|neighbo?u?r.*overflow|syn flooding|fork rejected",
     "network": r"link is down|netdev watchdog|transmit queue.*timed out|carrier lost",
 }
+_PATTERN = "|".join(_KINDS.values())
 _PATTERNS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _KINDS.items()}
 _RANKS = {kind: rank for rank, kind in enumerate(_KINDS)}
 _NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|[0-9]+", re.IGNORECASE)
@@ -86,7 +87,11 @@ def _minute(at: str | None) -> str:
     return "" if at is None else at[:16].replace("T", " ")
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT, NUMBER.within("-", "h"), _PATTERN)
+
+
+@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
 def kernel_messages(ctx: Context, host: Host, hours: Annotated[int, Field(ge=1, le=720)] = 24) -> dict[str, object]:
     """Report trouble the kernel logged: out of memory, disk, file system, hardware, hangs, crashes; the worst first.
 
@@ -96,7 +101,7 @@ def kernel_messages(ctx: Context, host: Host, hours: Annotated[int, Field(ge=1, 
     Args:
         hours: How far back, at most a month.
     """
-    result = ctx.run(host, "sh", "-c", _SCRIPT, "sh", f"-{hours}h", "|".join(_KINDS.values()), max_bytes=1_048_576)
+    result = ctx.run(host, "sh", "-c", _SCRIPT, "sh", f"-{hours}h", _PATTERN, max_bytes=1_048_576)
     return parse_kernel_messages(result.check().stdout, hours)
 
 

@@ -4,13 +4,14 @@ Numbers of processes are used again. The check of who it is runs in the same com
 lie microseconds, not the minutes of an approval; that rest is left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from opsbot import (
+    NUMBER,
     BadArguments,
     CommandTimedOut,
     Context,
@@ -18,6 +19,7 @@ from opsbot import (
     HostOutcome,
     HostUnreachable,
     Impact,
+    Look,
     OutcomeUnknown,
     Result,
     ToolError,
@@ -26,7 +28,9 @@ from opsbot import (
     kill_command,
     plain_line,
     refused_by_sudo,
+    script_look,
     service_details,
+    service_looks,
     size_text,
     state_text,
     sudoers_rule,
@@ -245,7 +249,12 @@ def _log(ctx: Context, host: Host, unit: str) -> str:
 # --- the action ------------------------------------------------------------------------------------------------------
 
 
-@tool(risk="danger", timeout_s=30, impact=impact, verify=verify, needs="kill", deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_LOOK, NUMBER)
+    yield from service_looks(host)
+
+
+@tool(risk="danger", timeout_s=30, impact=impact, verify=verify, needs="kill", deferred=True, looks=_looks)
 def kill_process(
     ctx: Context, host: Host, pid: Pid, started_ticks: Ticks, signal: Literal["TERM", "KILL"] = "TERM"
 ) -> dict[str, object]:

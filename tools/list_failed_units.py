@@ -3,11 +3,11 @@
 import json
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from opsbot import Context, Host, Table, UnitFacts, duration_text, plain_line, tool
+from opsbot import Context, Host, Look, Table, UnitFacts, duration_text, plain_line, script_look, tool
 
 _SHOWN = 20
 _LOG_LINES = 3
@@ -93,7 +93,11 @@ def _row(host: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     return (host, entry["unit"], entry["problem"], since, why, restarts, plain_line(log, limit=160))
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT)
+
+
+@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
 def list_failed_units(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's failed units of any kind, and those that keep restarting or hang.
 

@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from opsbot import Context, Host, Table, plain_line, tool, unit_in_cgroup
+from opsbot import Context, Host, Look, Table, plain_line, script_look, tool, unit_in_cgroup
 
 _LISTENERS_SHOWN = 40
 _OUTGOING_SHOWN = 15
@@ -146,7 +146,11 @@ def _counted(states: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT)
+
+
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks)
 def network_ports(ctx: Context, host: Host) -> dict[str, object]:
     """List what listens on a server (TCP and UDP), for which unit, and count live connections by state and peer.
 

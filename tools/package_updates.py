@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opsbot import Context, Host, Table, duration_text, plain_line, tool
+from opsbot import Context, Host, Look, Table, duration_text, plain_line, script_look, tool
 
 _SHOWN = 30
 _STALE_S = 7 * 86400
@@ -83,7 +83,11 @@ def _summary_row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, pending, "", "", "; ".join(remarks))
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT)
+
+
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks)
 def package_updates(ctx: Context, host: Host) -> dict[str, object]:
     """Count and list a server's pending package updates, security first, and say whether a reboot is due and why.
 

@@ -1,8 +1,9 @@
 """Reboot a host: what it takes down, sending the command once, and judging by the boot id that it is back and well."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from opsbot import (
+    NUMBER,
     BadArguments,
     CommandTimedOut,
     Connection,
@@ -10,6 +11,7 @@ from opsbot import (
     Host,
     HostOutcome,
     Impact,
+    Look,
     OutcomeUnknown,
     Result,
     ToolError,
@@ -19,6 +21,7 @@ from opsbot import (
     plain_line,
     reboot_command,
     refused_by_sudo,
+    script_look,
     sudoers_rule,
     tool,
 )
@@ -214,7 +217,21 @@ def available(ctx: Context, host: Host) -> bool:
     return all(units[unit].active for unit in host.units if unit in units)
 
 
-@tool(risk="danger", timeout_s=600, impact=impact, verify=verify, available=available, needs="reboot", deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_BEFORE)
+    yield script_look(_STATE, NUMBER)
+
+
+@tool(
+    risk="danger",
+    timeout_s=600,
+    impact=impact,
+    verify=verify,
+    available=available,
+    needs="reboot",
+    deferred=True,
+    looks=_looks,
+)
 def reboot_host(ctx: Context, host: Host) -> dict[str, object]:
     """Propose to reboot servers, one after the other; nothing happens until people have approved it.
 

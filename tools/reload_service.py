@@ -22,6 +22,7 @@ from opsbot import (
     service_card,
     service_details,
     service_fingerprint,
+    service_looks,
     service_serves,
     state_text,
     tool,
@@ -91,6 +92,7 @@ def _settled(ctx: Context, host: Host, before: Impact, now: UnitFacts) -> Servic
     available=service_serves,
     needs="reload",
     deferred=True,
+    looks=service_looks,
 )
 def reload_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Propose that a running service reads its configuration anew, without a restart; a person approves it first.

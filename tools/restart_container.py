@@ -1,7 +1,7 @@
 """Restart a container of docker or podman: what it would hit, doing it once, and judging from the host how it ended."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,16 +17,19 @@ from opsbot import (
     HostOutcome,
     HostUnreachable,
     Impact,
+    Look,
     OutcomeUnknown,
     Result,
     ToolError,
     as_root,
     container_log,
     container_look,
+    container_looks,
     container_restart,
     duration_text,
     plain_line,
     refused_by_sudo,
+    script_look,
     sudoers_rule,
     time_text,
     tool,
@@ -383,7 +386,22 @@ def available(ctx: Context, host: Host, container: Container) -> bool:
     return facts.running and facts.health in ("", "healthy")
 
 
-@tool(risk="change", timeout_s=90, impact=impact, verify=verify, available=available, needs="restart", deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    if host.containers:
+        yield script_look(_ENGINE)
+        yield from container_looks(host)
+
+
+@tool(
+    risk="change",
+    timeout_s=90,
+    impact=impact,
+    verify=verify,
+    available=available,
+    looks=_looks,
+    needs="restart",
+    deferred=True,
+)
 def restart_container(ctx: Context, host: Host, container: Container) -> dict[str, object]:
     """Propose to restart one container on the given servers; nothing happens until a person has approved it.
 

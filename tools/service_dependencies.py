@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opsbot import BadArguments, Context, Host, Table, Unit, plain_line, tool
+from opsbot import UNIT, BadArguments, Context, Host, Look, Table, Unit, plain_line, script_look, tool
 
 _DEPTH = 3
 _NEEDS_SHOWN = 40
@@ -109,7 +109,11 @@ def _table(results: Mapping[str, Any]) -> Table:
     return Table(("server", "relation", "unit", "state", "problem"), tuple(row for _, row in rows), "; ".join(told))
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT, UNIT)
+
+
+@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
 def service_dependencies(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Tell what a service needs, what needs it, and what triggers it, each with its state; broken links first.
 

@@ -23,6 +23,7 @@ from opsbot import (
     service_card,
     service_details,
     service_fingerprint,
+    service_looks,
     service_serves,
     start_failure,
     state_text,
@@ -81,6 +82,7 @@ def _settled(before: Impact, now: UnitFacts, details: Mapping[str, str]) -> Serv
     available=service_serves,
     needs="start",
     deferred=True,
+    looks=service_looks,
 )
 def start_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Propose to start one stopped service on the given servers; nothing happens until a person has approved it.

@@ -24,6 +24,7 @@ from opsbot import (
     service_card,
     service_details,
     service_fingerprint,
+    service_looks,
     state_text,
     tool,
 )
@@ -120,7 +121,7 @@ def _state(ctx: Context, host: Host, name: str) -> str:
         return "unknown"
 
 
-@tool(risk="danger", timeout_s=90, impact=impact, verify=verify, needs="stop", deferred=True)
+@tool(risk="danger", timeout_s=90, impact=impact, verify=verify, needs="stop", deferred=True, looks=service_looks)
 def stop_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Propose to stop one service on the given servers; it stays down. Nothing happens until people have approved it.
 

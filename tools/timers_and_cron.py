@@ -2,11 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opsbot import Context, Host, Table, duration_text, plain_line, tool
+from opsbot import Context, Host, Look, Table, duration_text, plain_line, script_look, tool
 
 _TIMERS_SHOWN = 40
 _JOBS_SHOWN = 60
@@ -135,7 +135,11 @@ def _job_row(host: str, job: Mapping[str, Any]) -> tuple[str, ...]:
     return (host, job["source"], job["schedule"], "not recorded", runs, job["problem"] or "listed")
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT)
+
+
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks)
 def timers_and_cron(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's systemd timers (next and last run, its result) and cron jobs (schedule, command name).
 

@@ -1,10 +1,22 @@
 """Which processes use the CPU and the memory right now, and which are stuck."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from opsbot import Context, Host, Table, duration_text, percent_text, plain_line, size_text, tool, unit_in_cgroup
+from opsbot import (
+    Context,
+    Host,
+    Look,
+    Table,
+    duration_text,
+    percent_text,
+    plain_line,
+    script_look,
+    size_text,
+    tool,
+    unit_in_cgroup,
+)
 
 _SHOWN = 15
 _STUCK_SHOWN = 10
@@ -131,7 +143,11 @@ def _in_trouble(result: Mapping[str, Any]) -> bool:
     return bool(stuck or any((result["cpu"][key] or 0) >= 10 for key in ("io_wait_percent", "steal_percent")))
 
 
-@tool(risk="read", timeout_s=15, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield from (script_look(_SCRIPT, by) for by in ("cpu", "memory"))
+
+
+@tool(risk="read", timeout_s=15, table=_table, deferred=True, looks=_looks)
 def top_processes(ctx: Context, host: Host, by: Literal["cpu", "memory"] = "cpu") -> dict[str, object]:
     """List what uses the CPU (measured over one second) or the memory of a server, and what is stuck.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opsbot import BadArguments, Context, Host, Table, plain_line, time_text, tool
+from opsbot import NUMBER, BadArguments, Context, Host, Look, Table, plain_line, script_look, time_text, tool
 
 _SHOWN = 60
 _MAX_HOURS = 168
@@ -128,7 +128,11 @@ def _told(entry: Mapping[str, Any]) -> str:
     return str(entry["what"]) + (f" ({entry['count']} times since {entry['first']})" if entry["count"] > 1 else "")
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True)
+def _looks(host: Host) -> Iterator[Look]:
+    yield script_look(_SCRIPT, NUMBER, *host.config_files)
+
+
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks)
 def whats_changed(ctx: Context, host: Host, hours: int = 24) -> dict[str, object]:
     """Tell what changed on a server: reboots, service starts, stops and failures, packages, files, sudo; newest first.
 

@@ -4,7 +4,7 @@ import math
 import ssl
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from opsbot.adapters.probes import connected, endpoint, in_parallel, left
 from opsbot.adapters.services.plain import plain_line
 from opsbot.domain import Certificate, CertificateReport, Host
 from opsbot.errors import OpsbotError
+from opsbot.looks import Look, script_look
 from opsbot.ports import Shell
 
 HANDSHAKE_S: Final = 5.0
@@ -48,12 +49,18 @@ exit 0
 """
 
 
+def looks(host: Host) -> Iterator[Look]:
+    """Yield what is sent to look at the certificates among its files."""
+    if files := _files(host):
+        yield script_look(_SCRIPT, *files)
+
+
 def certificates(host: Host, shell: Shell, *, timeout_s: float) -> tuple[CertificateReport, ...]:
     """Look at every place the inventory lists for this host: its files in one command, endpoints side by side.
 
     A place that cannot be looked at is a report with its failure; an unreachable host costs its files only.
     """
-    files = [place for place in host.certificates if place.startswith("/")]
+    files = _files(host)
     endpoints = [place for place in host.certificates if not place.startswith("/")]
     deadline = time.monotonic() + timeout_s
     with ThreadPoolExecutor(1, "opsbot-certificates") as pool:
@@ -61,6 +68,10 @@ def certificates(host: Host, shell: Shell, *, timeout_s: float) -> tuple[Certifi
         seen = in_parallel(partial(of_endpoint, until=deadline), endpoints)
         reports = from_host.result() | dict(zip(endpoints, seen, strict=True))
     return tuple(reports[place] for place in dict.fromkeys(host.certificates))
+
+
+def _files(host: Host) -> list[str]:
+    return [place for place in host.certificates if place.startswith("/")]
 
 
 def _of_files(host: Host, shell: Shell, files: Sequence[str], deadline: float) -> dict[str, CertificateReport]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from opsbot.adapters.doctor_host_script import (
@@ -14,7 +14,7 @@ from opsbot.adapters.doctor_host_script import (
     root_commands_of,
     script_for,
 )
-from opsbot.adapters.doctor_reach import have_keys, hung_remedy, reached, unreached
+from opsbot.adapters.doctor_reach import have_keys, hung_remedy, reached, reading, unreached
 from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.domain import CertificateReport, CheckResult, Connection, Host, ServiceManager, UnitFacts
@@ -45,14 +45,17 @@ class HostDoctor:
         commands = root_commands_of(host)
         script = script_for(host, commands, timeout_s - _RESERVE_S)
         asked_at = self.now()
+        actor = replace(host, acting=True)  # sudo's rules are those of the account that acts
         try:
             if host.connection is Connection.SSH:
-                have_keys(host)
-            said = self.machines.run(host, ("sh", "-c", script), timeout_s=deadline.left_s, max_bytes=2**18)
+                have_keys(actor)
+            said = self.machines.run(actor, ("sh", "-c", script), timeout_s=deadline.left_s, max_bytes=2**18)
         except ToolError as error:
-            yield unreached(subject, host, error, took_s=timeout_s - deadline.left_s)
+            yield unreached(subject, actor, error, took_s=timeout_s - deadline.left_s)
             return
-        yield from reached(subject, host, said)
+        yield from reached(subject, actor, said)
+        if host.connection is Connection.SSH and host.reads_apart:
+            yield from reading(subject, host, self.machines, deadline)
         look = parse_look(said.stdout)
         yield _clock(subject, host, look, asked_at, self.now())
         yield _system(subject, look)
@@ -61,7 +64,7 @@ class HostDoctor:
         if host.units:
             yield from self._services(subject, host, deadline)
         if host.units and host.service_manager is ServiceManager.SYSTEMD:
-            yield journal(subject, host, look)
+            yield self._journal(subject, host, deadline) if host.reads_apart else journal(subject, host, look)
         yield from self._health(subject, host, deadline)
         yield from self._certificates(subject, host, deadline)
 
@@ -78,6 +81,15 @@ class HostDoctor:
             yield subject.fail(Check.UNITS, plain_line(str(error), limit=400), remedy)
             return
         yield from units(subject, host, known, time.monotonic() - started)
+
+    def _journal(self, subject: Subject, host: Host, deadline: Deadline) -> Finding:
+        """Read a line as the account that looks would."""
+        try:
+            self.machines.services(host).logs(host.units[0], lines=1, timeout_s=_share(deadline))
+        except ToolError as error:
+            remedy = f"On {host.name}: `usermod -aG systemd-journal {host.login_user}`."
+            return subject.fail(Check.JOURNAL, plain_line(str(error), limit=400), remedy)
+        return subject.ok(Check.JOURNAL, "readable")
 
     def _health(self, subject: Subject, host: Host, deadline: Deadline) -> Iterator[Finding]:
         if not host.health:

@@ -1,12 +1,16 @@
 """`opsbot doctor` on the way to a host: at which stage it failed, and what mends it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from opsbot.adapters.hostfacts import Probe
+from opsbot.adapters.ssh_deadline import Deadline
 from opsbot.adapters.ssh_keys import KeyRing
 from opsbot.adapters.ssh_link import pins_of
 from opsbot.diagnosis import Check, Finding, Subject
 from opsbot.domain import CommandResult, Connection, Host
 from opsbot.errors import HostUnreachable, Stage, ToolError
+from opsbot.ports import Machines
 from opsbot.readable import plain_line
 from opsbot.trust import fingerprint_of
 
@@ -30,7 +34,7 @@ def have_keys(host: Host) -> None:
     except HostUnreachable as error:
         raise _Unusable(Check.HOST_KEY, str(error), f"`opsbot hosts trust {host.name}` shows and pins it.") from None
     try:
-        KeyRing().load(host.key_file)
+        KeyRing().load(host.login_key_file)
     except HostUnreachable as error:
         remedy = f"Set `key` of {host.name} to a private key file of the bot's own, mode 0600."
         raise _Unusable(Check.KEY_FILE, str(error), remedy) from None
@@ -45,7 +49,8 @@ def reached(subject: Subject, host: Host, said: CommandResult) -> Iterator[Findi
     yield subject.ok(Check.CONNECTION, f"{host.address}:{host.port}{via}", took_s=said.duration_s)
     pins = [fingerprint_of(line) for line in host.host_key.splitlines() if line.strip()]
     yield subject.ok(Check.HOST_KEY, f"as pinned: {' or '.join(pins)}")
-    yield subject.ok(Check.LOG_IN, f"as {host.user}")
+    alone = "" if host.reads_apart else ", who looks and acts"
+    yield subject.ok(Check.LOG_IN, f"as {host.login_user}{alone}")
 
 
 def unreached(subject: Subject, host: Host, error: ToolError, *, took_s: float) -> Finding:
@@ -85,7 +90,7 @@ def hung_remedy(host: Host) -> str:
     """Say how to look at a host that lets people in and then hangs."""
     port = f"-p {host.port} " if host.port != 22 else ""
     jump = f"-J {host.jump} " if host.jump else ""
-    way = f"`ssh {port}{jump}{host.user}@{host.address} true`"
+    way = f"`ssh {port}{jump}{host.login_user}@{host.address} true`"
     return f"Log in by hand: {way}; a hung disk, service manager, directory server or PAM module shows."
 
 
@@ -114,7 +119,33 @@ def _key_remedy(host: Host) -> str:
 
 
 def _login_remedy(host: Host) -> str:
-    public = f"`ssh-keygen -yf {host.key_file}`"
-    return (
-        f"Put what {public} prints into ~{host.user}/.ssh/authorized_keys on {host.name}; sshd's log there says more."
-    )
+    public = f"`ssh-keygen -yf {host.login_key_file}`"
+    file = f"~{host.login_user}/.ssh/authorized_keys"
+    return f"Put what {public} prints into {file} on {host.name}; sshd's log there says more."
+
+
+# --- the account that looks ------------------------------------------------------------------------------------------
+
+# Looks at nothing, so a gate refuses it, and does nothing where none stands.
+_HARMLESS = ("true",)
+
+
+def reading(subject: Subject, host: Host, machines: Machines, deadline: Deadline) -> Iterator[Finding]:
+    """Say whether the account that looks gets in, and whether the host limits what it may run."""
+    try:
+        have_keys(host)
+        look = machines.run(host, Probe.VITALS.argv, timeout_s=max(deadline.left_s, 0.1))
+        harmless = machines.run(host, _HARMLESS, timeout_s=max(deadline.left_s, 0.1))
+    except ToolError as error:
+        finding = unreached(subject, host, error, took_s=deadline.timeout_s - deadline.left_s)
+        yield replace(finding, check=Check.READING)
+        return
+    again = f"Print it again: `opsbot gate {host.name}` (docs/keys.md)."
+    if look.exit_status != 0:
+        said = plain_line(look.stderr or f"status {look.exit_status}", limit=300)
+        yield subject.fail(Check.READING, f"{host.login_user} is refused a look: {said}", again)
+    elif harmless.exit_status == 0:
+        remedy = f"`opsbot gate {host.name}` prints what limits it (docs/keys.md)."
+        yield subject.warn(Check.READING, f"as {host.login_user}, whose key may run anything that user may", remedy)
+    else:
+        yield subject.ok(Check.READING, f"as {host.login_user}, through the gate")

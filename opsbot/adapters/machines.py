@@ -1,14 +1,16 @@
 """All managed hosts behind one face: over SSH or on this machine, under systemd or supervisord."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from opsbot.adapters import certificates, hostfacts, probes
 from opsbot.adapters.cpu_readings import CpuReading, CpuReadings
 from opsbot.adapters.hostfacts import Probe
 from opsbot.adapters.local import local_facts, local_reading, local_vitals
+from opsbot.adapters.services import supervisord, systemd
 from opsbot.adapters.services.supervisord import SupervisordServices
 from opsbot.adapters.services.systemd import SystemdServices
+from opsbot.adapters.ssh_probe import PROBE_WORDS
 from opsbot.domain import (
     CertificateReport,
     CheckResult,
@@ -19,7 +21,20 @@ from opsbot.domain import (
     ServiceManager,
     Vitals,
 )
+from opsbot.looks import Look
 from opsbot.ports import Machines, Services, Shell
+
+
+def looks(host: Host) -> Iterator[Look]:
+    """Yield everything that is sent to a host to look at it, but for what tools send by themselves."""
+    yield PROBE_WORDS
+    yield from (probe.argv for probe in Probe)
+    match host.service_manager:
+        case ServiceManager.SYSTEMD:
+            yield from systemd.looks(host)
+        case ServiceManager.SUPERVISORD:
+            yield from supervisord.looks(host)
+    yield from certificates.looks(host)
 
 
 class HostMachines(Machines):

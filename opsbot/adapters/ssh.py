@@ -27,8 +27,8 @@ class ParamikoShell:
     """`opsbot.ports.Shell` over SSH. Thread-safe; one instance serves all hosts.
 
     The user's login shell on the host must be a POSIX shell. Only `Host.address` is ever connected to, only a key
-    pinned in `Host.host_key` is accepted, and only `Host.key_file` is tried: no agent, no ~/.ssh. `find` returns the
-    inventory's record of a jump host, or None.
+    pinned in `Host.host_key` is accepted, and only `Host.login_key_file` is tried: no agent, no ~/.ssh. `find` returns
+    the inventory's record of a jump host, or None.
     """
 
     def __init__(self, limits: PoolLimits | None = None, *, find: FindHost = no_jumps) -> None:

@@ -76,6 +76,16 @@ def signatures_of(pins: Sequence[PinnedKey]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for pin in pins for name in SIGNATURES[pin.kind]))
 
 
+def public_key_of(path: str) -> str:
+    """Return the public half of a private key file, as `ssh-ed25519 AAAA…`.
+
+    Raises:
+        HostUnreachable: the file cannot be used, as `KeyRing.load`.
+    """
+    key = KeyRing().load(path)
+    return f"{key.get_name()} {key.get_base64()}"
+
+
 class KeyRing:
     """Private keys from files, read again only when the file changed."""
 

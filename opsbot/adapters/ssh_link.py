@@ -179,7 +179,7 @@ class Link:
         """
         answered = threading.Event()
         try:
-            self._transport.auth_publickey(self.host.user, key, answered)
+            self._transport.auth_publickey(self.host.login_user, key, answered)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._fault(f"broke off the log-in: {cause_of(error)}", Stage.LOG_IN) from error
         if not self._wait(answered, deadline):
@@ -194,7 +194,7 @@ class Link:
         if error is not None and not isinstance(error, paramiko.AuthenticationException):
             return self._fault(f"broke off the log-in: {cause_of(error)}", Stage.LOG_IN)
         return self._fault(
-            f"refused the log-in of {self.host.user!r} with the key {self.host.key_file}; "
+            f"refused the log-in of {self.host.login_user!r} with the key {self.host.login_key_file}; "
             "its public half may be missing in that user's authorized_keys",
             Stage.KEY_ACCEPTED,
         )

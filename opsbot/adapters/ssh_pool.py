@@ -1,4 +1,4 @@
-"""Warm connections, one per host and user, shared by several commands, closed when idle, never waited for too long."""
+"""Warm connections, one per host and log-in, shared by commands, closed when idle, never waited for too long."""
 
 import threading
 import time
@@ -269,7 +269,7 @@ class LinkPool:
                 self._retire(old)
 
     def _connect(self, host: Host, deadline: Deadline) -> Link:
-        pins, key = pins_of(host), self._keys.load(host.key_file)
+        pins, key = pins_of(host), self._keys.load(host.login_key_file)
         link = self._dial(host, deadline)
         try:
             with self.watch(link, deadline):

@@ -1,11 +1,13 @@
 """The probe channel: one `sh` per host, kept open on its link, that answers the fixed questions of `hostfacts`.
 
-Only a member of `Probe` is ever written to it, never an argument. Each question carries a random mark, and only what
-stands between that mark's two lines is an answer: what a host says unasked, late or twice ends the channel instead.
+It runs a fixed script that knows the members of `Probe` by name and nothing else: what is written to it is never run.
+Each question carries a random mark, and only what stands between that mark's two lines is an answer: what a host says
+unasked, late or twice ends the channel instead.
 """
 
 import re
 import secrets
+import shlex
 import time
 
 import paramiko
@@ -17,14 +19,23 @@ from opsbot.adapters.ssh_link import Link
 from opsbot.adapters.ssh_pool import NO_ROOM_S, LinkPool
 from opsbot.domain import Host
 
-# Replaces the login shell, whichever that is; not `sh -s`, so that the words are the same in every shell.
-_START = b"exec sh"
-# The mark is put together by the host: an echo of the question is not an answer. The shell forks for neither line.
-_ASK = r"""
+# The mark is put together by the host: an echo of the question is not an answer. The shell forks for no line of it.
+_LOOP = r"""
 ask() { opsbot_mark=$1$2; shift 2; printf '%s begin\n' "$opsbot_mark"
 "$@" </dev/null 2>/dev/null; printf '\n%s end %s\n' "$opsbot_mark" "$?"; }
+while read -r opsbot_verb opsbot_half opsbot_rest opsbot_what; do
+  case $opsbot_verb:$opsbot_half$opsbot_rest in ask:*[!0-9a-f]*) exit 2 ;; ask:?*) ;; *) exit 2 ;; esac
+  case $opsbot_what in
+QUESTIONS
+  *) exit 2 ;;
+  esac
+done
+exit 0
 """
-_PREAMBLE = (PROBE_FUNCTIONS + _ASK).encode("ascii")
+_QUESTIONS = "\n".join(f"""  '{probe}') ask "$opsbot_half" "$opsbot_rest" {probe} ;;""" for probe in Probe)
+# `exec` replaces the login shell, whichever that is; not `sh -s`, so that the words are the same in every shell.
+PROBE_WORDS = ("exec", "sh", "-c", PROBE_FUNCTIONS + _LOOP.replace("QUESTIONS", _QUESTIONS))
+_START = shlex.join(PROBE_WORDS).encode("ascii")
 # The smallest the library takes (MIN_WINDOW_SIZE): all that a host can make us keep for it between questions.
 _WINDOW_BYTES = 32 * 1024
 # What start-up files of a login shell may print before the first answer.
@@ -91,14 +102,12 @@ class Prober:
             return None
 
     def _converse(self, link: Link, probe: Probe, share: Deadline, deadline: Deadline) -> tuple[int, bytes]:
-        question = b""
         fresh = link.probe is None
         if link.probe is None:
             link.probe = link.open_channel(share, _WINDOW_BYTES)
             send_exec(link.probe, _START)
-            question = _PREAMBLE
         halves = secrets.token_hex(16), secrets.token_hex(16)
-        question += f"ask {halves[0]} {halves[1]} {probe}\n".encode("ascii")
+        question = f"ask {halves[0]} {halves[1]} {probe}\n".encode("ascii")
         _send(link, link.probe, question, share)
         return _Answer(link.probe, "".join(halves), fresh=fresh).read(share, deadline)
 

@@ -49,8 +49,8 @@ class Slots:
         self._slots: dict[_Key, Slot] = {}
 
     def of(self, host: Host) -> Slot:
-        """Return the slot of this host, user, key, pin and way there."""
-        key = (host.address, host.port, host.user, host.key_file, host.host_key, host.jump)
+        """Return the slot of this host, log-in, pin and way there: one account that looks, another that acts."""
+        key = (host.address, host.port, host.login_user, host.login_key_file, host.host_key, host.jump)
         slot = self._slots.get(key)
         if slot is None:
             if len(self._slots) >= _MAX_SLOTS:

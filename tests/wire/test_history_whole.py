@@ -20,7 +20,7 @@ from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.sampling import Sampling
 from tests.fake_clock import FakeClock
 from tests.fake_store import MemoryStore
-from tests.ssh_answers import RealShell
+from tests.ssh_answers import PROBE, RealShell
 from tests.ssh_servers import Keys, SshServer
 from tests.whole_bot import WholeBot
 
@@ -66,7 +66,7 @@ async def test_a_host_is_sampled_over_its_probe_channel_and_its_outage_is_record
     assert [s.value for s in found if s.metric is Metric.REACHABLE] == [1.0] * 4
     assert all(0 < s.value < 100 for s in found if s.metric is Metric.MEMORY)
     assert {s.part for s in found if s.metric is Metric.DISK}
-    assert commands == [b"exec sh"], "one channel, and no command of its own"
+    assert commands == [PROBE], "one channel, and no command of its own"
     # The server is gone now: one look finds out, the next ones are answered for by the pool without a connection.
     clock.advance(60)
     await looked(sampling)

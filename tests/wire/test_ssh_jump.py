@@ -118,7 +118,7 @@ def test_probes_go_through_too(way: Way) -> None:
     way.target.answer = ssh_answers.RealShell()
     machines = HostMachines(way.shell, LocalShell())
     assert machines.vitals(way.host, timeout_s=TIMEOUT_S).memory_total_bytes > 0
-    assert way.target.commands == [b"exec sh"]
+    assert way.target.commands == [ssh_answers.PROBE]
 
 
 def test_three_jumps_work_and_four_do_not(keys: Keys) -> None:

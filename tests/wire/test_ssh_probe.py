@@ -19,7 +19,7 @@ from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, ToolError
 from tests import ssh_answers
-from tests.ssh_answers import RealShell, splits
+from tests.ssh_answers import PROBE, RealShell, splits
 from tests.ssh_servers import Answer, Exec, Keys, SshServer
 
 TIMEOUT_S = 20.0
@@ -56,7 +56,7 @@ def wait_until(holds: Callable[[], bool], limit_s: float = TIMEOUT_S) -> bool:
 
 def starts(server: SshServer) -> list[str]:
     """What was run, in order: a probe channel, or a command."""
-    return ["channel" if line == b"exec sh" else line.split()[0].decode() for line in server.commands]
+    return ["channel" if line == PROBE else line.split()[0].decode() for line in server.commands]
 
 
 # --- as it should be -------------------------------------------------------------------------------------------------

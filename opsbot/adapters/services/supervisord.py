@@ -1,7 +1,7 @@
 """Services under supervisord, through its `supervisorctl` (4.x) and /proc."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +9,7 @@ from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_inodes
 from opsbot.domain import CommandResult, Host, LogLine, UnitFacts, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
+from opsbot.looks import NUMBER, UNIT, Look, script_look
 from opsbot.ports import Services, Shell
 
 # supervisord's process states (http://supervisord.org/subprocess.html, version 4.3) in systemd's words.
@@ -28,6 +29,8 @@ _NO_SUCH = re.compile(r"ERROR \((?:no such (?:process|group|process name))\)")
 _DOWN = ("no such file", "refused connection", "Server requires authentication", "error: <class")
 
 # Boot id, clock ticks a second, boot time, and the process's own line; `ps` is for systems without /proc.
+_CONTROL = ("supervisorctl",)
+_STREAMS = ("stdout", "stderr")
 _PROCESS = r"""
 cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown-boot
 getconf CLK_TCK 2>/dev/null || echo 100
@@ -66,6 +69,17 @@ class Process:
 _LAST_WORDS = {UnitVerb.START: "started", UnitVerb.STOP: "stopped", UnitVerb.RESTART: "started"}
 
 
+def looks(host: Host) -> Iterator[Look]:
+    """Yield what is sent to look at programs."""
+    control = host.service_command or _CONTROL
+    yield (*control, "status")
+    yield (*control, "status", UNIT)
+    for stream in _STREAMS:
+        yield (*control, "tail", NUMBER.within("-"), UNIT, stream)
+    yield script_look(_PROCESS, NUMBER)
+    yield script_look(_SOCKETS, NUMBER)
+
+
 class SupervisordServices(Services):
     """The supervisord of one host; `host.service_command` is the supervisorctl to call, with its options."""
 
@@ -96,7 +110,7 @@ class SupervisordServices(Services):
             raise BadArguments(f"{self._host.name}: logs under supervisord carry no times; ask for a number of lines.")
         count = max(1, min(lines, 500))
         cap = min(_MAX_LOG_BYTES, count * _BYTES_PER_LINE)
-        read = [self._tail(_one(unit), stream, cap, timeout_s) for stream in ("stdout", "stderr")]
+        read = [self._tail(_one(unit), stream, cap, timeout_s) for stream in _STREAMS]
         if read == [None, None]:
             raise CommandFailed(
                 f"{self._host.name}: supervisord has no log of {unit}: it never ran, logs elsewhere, or lost its file."
@@ -129,7 +143,7 @@ class SupervisordServices(Services):
         return describe(of_inodes(tables, re.findall(r"socket:\[(\d+)\]", descriptors)))
 
     def _control(self, *words: str, timeout_s: float) -> CommandResult:
-        argv = (*(self._host.service_command or ("supervisorctl",)), *words)
+        argv = (*(self._host.service_command or _CONTROL), *words)
         result = self._shell.run(self._host, argv, timeout_s=timeout_s, max_bytes=_MAX_LOG_BYTES + 4096)
         said = result.stdout + result.stderr
         # 126 and 127: the command itself is not there. Without an answer supervisorctl says so on its output.

@@ -10,6 +10,7 @@ from opsbot.adapters.services.plain import plain_line
 from opsbot.adapters.services.sockets import UNKNOWN, describe, of_cgroup
 from opsbot.domain import CommandResult, Host, LogLine, UnitFacts, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed
+from opsbot.looks import NUMBER, TIME, UNIT, Look, script_look
 from opsbot.ports import Services, Shell
 from opsbot.root_commands import as_root, unit_command
 
@@ -32,6 +33,29 @@ exit 1
 """
 _MANY_BYTES = 2 * 2**20
 _MAX_LINES = 500
+_LOADED = "*.service"
+_SHOW = (*_ENVIRONMENT, "systemctl", "--no-pager", "show")
+# Newest first, so that a cap on bytes cuts off the oldest lines.
+_JOURNAL = (
+    *_ENVIRONMENT,
+    "journalctl",
+    "--no-pager",
+    "--reverse",
+    "--output=json",
+    f"--output-fields={_FIELDS}",
+)
+_SOCKETS = ("ss", "-Htan", "--cgroup")
+
+
+def looks(host: Host) -> Iterator[Look]:
+    """Yield what is sent to look at services."""
+    yield (*_SHOW, f"--property={_PROPERTIES}", "--", UNIT)
+    yield (*_SHOW, f"--property={_PROPERTIES}", "--", _LOADED, *host.units)
+    yield (*_SHOW, "--property=ControlGroup", "--", UNIT)
+    yield (*_JOURNAL, NUMBER.within("--lines="), UNIT.within("--unit="))
+    yield (*_JOURNAL, NUMBER.within("--lines="), UNIT.within("--unit="), TIME.within("--since="))
+    yield _SOCKETS
+    yield script_look(_MAY_READ)
 
 
 class SystemdServices(Services):
@@ -49,24 +73,14 @@ class SystemdServices(Services):
 
     def units(self, *, timeout_s: float) -> tuple[UnitFacts, ...]:
         """A glob matches what is loaded and not inactive; the units that may be touched are asked for by name."""
-        listed = parse_show(self._show(("*.service", *self._host.units), timeout_s))
+        listed = parse_show(self._show((_LOADED, *self._host.units), timeout_s))
         return tuple({facts.unit: facts for facts in listed}.values())
 
     def logs(self, unit: str, *, lines: int, since: str = "", timeout_s: float) -> tuple[LogLine, ...]:
         if since and not _SINCE.fullmatch(since):
             raise BadArguments(f"{since[:60]!r} is not a time journalctl takes.")
-        # Newest first, so that a cap on bytes cuts off the oldest lines.
-        argv = (
-            *_ENVIRONMENT,
-            "journalctl",
-            "--no-pager",
-            "--reverse",
-            "--output=json",
-            f"--output-fields={_FIELDS}",
-            f"--lines={max(1, min(lines, _MAX_LINES))}",
-            f"--unit={unit}",
-            *((f"--since={since}",) if since else ()),
-        )
+        count = f"--lines={max(1, min(lines, _MAX_LINES))}"
+        argv = (*_JOURNAL, count, f"--unit={unit}", *((f"--since={since}",) if since else ()))
         result = self._shell.run(self._host, argv, timeout_s=timeout_s, max_bytes=_MANY_BYTES).check()
         if not result.stdout.strip():
             self._check_access(timeout_s)
@@ -78,11 +92,11 @@ class SystemdServices(Services):
         return self._shell.run(self._host, argv, timeout_s=timeout_s)
 
     def connections(self, unit: UnitFacts, *, timeout_s: float) -> str:
-        argv = (*_ENVIRONMENT, "systemctl", "--no-pager", "show", "--property=ControlGroup", "--", unit.unit)
+        argv = (*_SHOW, "--property=ControlGroup", "--", unit.unit)
         cgroup = self._shell.run(self._host, argv, timeout_s=timeout_s).stdout.strip().removeprefix("ControlGroup=")
         if not cgroup:
             return "not running, so no connections" if not unit.active else UNKNOWN
-        sockets = self._shell.run(self._host, ("ss", "-Htan", "--cgroup"), timeout_s=timeout_s, max_bytes=_MANY_BYTES)
+        sockets = self._shell.run(self._host, _SOCKETS, timeout_s=timeout_s, max_bytes=_MANY_BYTES)
         found = of_cgroup(sockets.stdout, cgroup) if sockets.exit_status == 0 and not sockets.truncated else None
         return UNKNOWN if found is None else describe(found)
 
@@ -90,14 +104,14 @@ class SystemdServices(Services):
         """Tell "no lines" from "no right to read": journalctl says nothing, with status 0, for both (systemd 252)."""
         result = self._shell.run(self._host, ("sh", "-c", _MAY_READ), timeout_s=timeout_s)
         if result.exit_status != 0:
-            user = self._host.user or "the bot's user"
+            user = self._host.login_user or "the bot's user"
             raise CommandFailed(
                 f"{self._host.name}: {user} may not read the journal, so the log is not known; "
                 "add that user to the group systemd-journal on the host."
             )
 
     def _show(self, units: tuple[str, ...], timeout_s: float) -> str:
-        argv = (*_ENVIRONMENT, "systemctl", "--no-pager", "show", f"--property={_PROPERTIES}", "--", *units)
+        argv = (*_SHOW, f"--property={_PROPERTIES}", "--", *units)
         result = self._shell.run(self._host, argv, timeout_s=timeout_s, max_bytes=_MANY_BYTES)
         if "not been booted with systemd" in result.stderr:
             raise CommandFailed(f"{self._host.name} does not run systemd; set its service_manager in the inventory.")
