@@ -153,8 +153,15 @@ def check_may_decide(approval: Approval, actor: Actor, *, approve: bool, rules: 
         raise NotAllowed("You asked for this, so somebody else has to approve it.")
     if actor.team_id != approval.requester.team_id:
         raise NotAllowed("Only people of the team that asked may decide this.")
-    if actor.user_id not in approval.approver_users and not actor.groups & approval.approver_groups:
+    if not is_approver(approval, actor):
         raise NotAllowed(f"You are not among the approvers for this ({approval.rule}). Nothing was changed.")
+
+
+def is_approver(approval: Approval, actor: Actor) -> bool:
+    """Whether this member is among the people or in the groups who may approve it, whoever asked."""
+    named = actor.user_id in approval.approver_users or bool(actor.groups & approval.approver_groups)
+    ours = actor.team_id == approval.requester.team_id and actor.membership is Membership.MEMBER
+    return named and ours
 
 
 def withdraw(approval: Approval, actor: Actor, now: Moment, rules: PolicyRules) -> Approval:

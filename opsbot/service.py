@@ -10,6 +10,7 @@ import structlog
 
 from opsbot import answers, commands, replies, standing
 from opsbot.actions import Catalogue, Prepared
+from opsbot.approvals import is_approver
 from opsbot.background import Background, guarded
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -229,7 +230,9 @@ class Service:
 
     async def _on_decision(self, event: IncomingDecision) -> None:
         if event.verb == "plan":
-            await self._check_may_ask(event)
+            known = await self._parts.store.approvals.get(event.approval_id)
+            if known is None or not is_approver(known, event.actor):
+                await self._check_may_ask(event)
             await self._tell(event, await self._plan(event.approval_id))
             return
         at_terminal = event.actor.team_id == TERMINAL_TEAM

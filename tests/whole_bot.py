@@ -54,6 +54,7 @@ policy:
   approvers:
     - environments: ["*"]
       users: [U0BOB]
+  tiers: {{last_replica: 1}}
 log: {{format: json, level: info}}
 """
 _THIS_MACHINE = """

@@ -21,7 +21,7 @@ from opsbot.executor import Executor, Surroundings
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
-from opsbot.policy import ApproverRule, PolicyRules
+from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import ChatModel
 from opsbot.redact import Redactor
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
@@ -31,7 +31,9 @@ from tests.scripted_model import ScriptedModel
 ALICE, BOB, CAROL = (Actor("T1", f"U{name}") for name in ("ALICE", "BOB", "CAROL"))
 CHANNEL = Place("T1", "C1")
 RULES = PolicyRules(
-    asker_users=frozenset({"UALICE"}), approvers=(ApproverRule(("*",), users=frozenset({"UBOB", "UCAROL"})),)
+    asker_users=frozenset({"UALICE"}),
+    approvers=(ApproverRule(("*",), users=frozenset({"UBOB", "UCAROL"})),),
+    tiers=Tiers(last_replica=1),
 )
 # `nothing waits past its deadline by more than a second`
 LATE_S = 1.0

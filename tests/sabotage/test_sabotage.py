@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
-from tests.sabotage.patches import PATCHES
+from tests.sabotage.patches import PATCHES as FIRST
+from tests.sabotage.people import PEOPLE
+
+PATCHES = (*FIRST, *PEOPLE)
 
 
 @pytest.fixture(scope="module")

@@ -193,3 +193,13 @@ def test_spellings_of_an_account_are_one_person():
     assert len(keys) == 1
     assert RULES.person(Actor("T1", "ualice2")) == RULES.person(ALICE)
     assert RULES.person(Actor("T2", "UX1")) not in keys
+
+
+async def test_who_may_approve_sees_what_it_would_do_without_being_an_asker():
+    house = await opened()
+    await house.types(ALICE, "restart nginx web-1", THREAD)
+    await house.clicks(DAVE, "plan")
+    assert "run restart_service" in house.whispered
+    await house.clicks(CAROL, "plan")
+    assert "not on the list" in house.whispered
+    await house.stop()

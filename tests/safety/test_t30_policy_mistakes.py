@@ -63,6 +63,16 @@ def test_two_rules_decide_as_documented(figures, scale):
     assert wrong == []
 
 
+@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("risk", Risk)
+def test_reads_are_allowed_and_changes_approved_and_never_otherwise(effect, risk):
+    """Even by a rule that says nothing of risks, which the configuration would not let through."""
+    made = replace(rule((effect, "all", "any", "any")), risks=None)
+    verdict = decide(PolicyRules(rules=(made,)), question(ALICE, risk, (WEB,))).verdict
+    fitting = {(Effect.ALLOW, True): Verdict.ALLOW, (Effect.APPROVE, False): Verdict.NEED_APPROVAL}
+    assert verdict is fitting.get((effect, risk is Risk.READ), Verdict.DENY)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(EVERY_RULE), min_size=3, max_size=8), st.sampled_from(EVERY_QUESTION))
 def test_many_rules_decide_as_documented(found, asked):
