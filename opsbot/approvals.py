@@ -303,6 +303,7 @@ def result_for_model(approval: Approval) -> ToolResult:
     """The one result of the call that proposed this approval, once it is final."""
     content: dict[str, Json] = {
         "approval": approval.id,
+        "digest": approval.digest[:12],
         "state": str(approval.state),
         "outcomes": [
             {"host": o.host, "result": str(o.result), "summary": o.summary, "evidence": o.evidence[:2000]}

@@ -127,7 +127,7 @@ class Intake:
 
     def line(self, text: str, *, limit: int = _FACT_MAX) -> str:
         """Return one line, visible and redacted."""
-        return shortened(self._redactor.text(_MENTION.sub("< ", plain_line(text, limit=8 * limit))), limit)
+        return shortened(self._redactor.text(_MENTION.sub("‹", plain_line(text, limit=8 * limit))), limit)
 
     def text(self, text: str, *, limit: int = _STRING_MAX) -> str:
         """Return the text, visible and redacted."""
@@ -188,7 +188,7 @@ class Intake:
 
 
 def _readable(text: str) -> str:
-    return _MENTION.sub("< ", plain_text(text))
+    return _MENTION.sub("‹", plain_text(text))
 
 
 def as_json(value: object) -> str:

@@ -1,5 +1,6 @@
 """What tools found, in plain words: Markdown made from JSON results, honest about what is missing."""
 
+import html
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -295,4 +296,7 @@ def _plain(value: object) -> str:
 def _code(text: str) -> str:
     """A block that its content cannot leave; the end is kept, as the newest lines are there."""
     shown = text if len(text) <= _LOG_CHARS else f"…{text[-_LOG_CHARS:]}"
+    # `&#96;` is a backtick to whoever reads Markdown.
+    while (read := html.unescape(shown)) != shown:
+        shown = read
     return "```\n" + shown.replace("```", "'''").strip("\n") + "\n```"

@@ -1,5 +1,6 @@
 """Addresses in text of others made inert: nothing is left that chat or a terminal links, but to listed hosts."""
 
+import html
 import re
 
 # A scheme with `://`, also with the backslash escapes that Markdown removes later.
@@ -17,6 +18,7 @@ _PLAIN_LINK = re.compile(
 )
 # `[label]: target` defines a link; `[::1]:8080` is an address and stays.
 _DEFINITION = re.compile(r"\]:(?!\d{1,5}(?![\w.@:/]))")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
 _KEPT = re.compile(r"\x00(\d+)\x00")
 
 
@@ -45,3 +47,13 @@ def inert(text: str, allowed: frozenset[str] = frozenset()) -> str:
 def inert_markdown(text: str, allowed: frozenset[str] = frozenset()) -> str:
     """Break every address in a Markdown text, and every syntax that would hide one behind a label."""
     return _DEFINITION.sub("] :", inert(text, allowed).replace("](", "] ("))
+
+
+def without_entities(text: str) -> str:
+    """Read the entities of a Markdown text, those of those too: none is left that could become an address later."""
+    for _ in range(4):
+        decoded = html.unescape(text)
+        if decoded == text:
+            break
+        text = decoded
+    return _ENTITY.sub("& ", text)

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text as Words
 
-from opsbot.adapters.links import inert, inert_markdown
+from opsbot.adapters.links import inert, inert_markdown, without_entities
 from opsbot.adapters.sparklines import sparklines
 from opsbot.domain import (
     Actor,
@@ -186,7 +186,7 @@ def _report(report: Report) -> Iterable[RenderableType]:
     for table in report.tables:
         yield _table(table)
     for title, text in report.blocks:
-        yield Panel(Words(inert(_plain(text))), title=Words(_plain(title)), title_align="left", border_style="dim")
+        yield Panel(Words(_plain(text)), title=Words(_plain(title)), title_align="left", border_style="dim")
     for host, error in report.errors:
         yield Words(f"{_plain(host)}: {_plain(error)}", style="red")
 
@@ -255,19 +255,19 @@ def _outcome(outcome: HostOutcome) -> list[RenderableType]:
     said = f"{outcome.result.value.replace('_', ' ').upper()} {_line(outcome.host)}: {_line(outcome.summary)}"
     parts: list[RenderableType] = [Words(said, style=f"bold {_COLOURS[outcome.result]}")]
     parts += [_grid(outcome.facts)] if outcome.facts else []
-    return parts + ([Words(inert(_plain(outcome.evidence)), style="dim")] if outcome.evidence else [])
+    return parts + ([Words(_plain(outcome.evidence), style="dim")] if outcome.evidence else [])
 
 
 def _markdown(text: str) -> RenderableType:
     # Hyperlinks off: a link's address is then shown, and cannot hide behind its text; many terminals link it even so.
-    return Markdown(inert_markdown(_plain(text)), hyperlinks=False)
+    return Markdown(inert_markdown(_plain(without_entities(text))), hyperlinks=False)
 
 
 def _line(text: str) -> str:
     """Show a text in one line: a value with line breaks could pass for more facts."""
-    return inert(_plain(text).replace("\n", "\\n"))
+    return _plain(text).replace("\n", "\\n")
 
 
 def _plain(text: str) -> str:
-    """Take out what a terminal would obey: escape sequences, other controls, and marks that reorder text."""
-    return "".join(char if char in "\n\t" or char.isprintable() else "�" for char in text)
+    """Take out what a terminal would obey (escape sequences, other controls, marks that reorder text) or link."""
+    return inert("".join(char if char in "\n\t" or char.isprintable() else "�" for char in text))

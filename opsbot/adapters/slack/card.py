@@ -43,6 +43,7 @@ _EVIDENCE_MAX = 2000
 _ALL_EVIDENCE_MAX = 4000
 _FACT_MAX = 200
 _HOSTS_SHOWN = 8
+_NAMED_MAX = 1200
 # Once many hosts are decided on, what each of them is doing matters more than what would have been hit.
 _DECIDED_SHOWN = 2
 _LINES_SHOWN = 50
@@ -135,14 +136,15 @@ def _facts(approval: Approval) -> Block:
     action = approval.action
     rows = [("action", one_line(action.tool, _FACT_MAX))]
     rows += [("caution", one_line(caution(approval), _FACT_MAX))] if approval.tainted_by else []
-    rows += [(one_line(name, 40), _value(value)) for name, value in sorted(action.arguments.items())]
-    hosts = [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
+    named = [(one_line(name, 40), _value(value)) for name, value in sorted(action.arguments.items())]
+    named += [("host", one_line(host, _FACT_MAX)) for host in action.hosts]
     rest = [("rollout", one_line(said, _FACT_MAX))] if (said := approval.bindings.get("rollout")) else []
     rest += [("tier", one_line(tier_text(approval.reach), _FACT_MAX))] if approval.reach else []
     rest += [("rule", one_line(approval.rule, _FACT_MAX)), ("digest", one_line(approval.digest[:12], 12))]
     rest += [("approval", one_line(approval.id, 64))]
-    # Many names go last, so that none of them pushes a fact out of the block.
-    rows += [*hosts, *rest] if len(hosts) <= _HOSTS_SHOWN else [*rest, *hosts]
+    # Many or long ones go last, so that none of them pushes a fact out of the block.
+    few = len(action.hosts) <= _HOSTS_SHOWN and sum(len(value) for _, value in named) <= _NAMED_MAX
+    rows += [*named, *rest] if few else [*rest, *named]
     width = max(len(name) for name, _ in rows)
     return pieces.rich_text(
         pieces.preformatted(cut("\n".join(f"{name:<{width}}  {value}" for name, value in rows), 3000))
@@ -422,7 +424,7 @@ def _plain(card: Card) -> str:
     approval = card.approval
     lines = [f"{_state(card)}: {_action_line(approval)}", f"digest {approval.digest[:12]}, id {approval.id}"]
     lines += [
-        f"{host}: {name} {one_line(value, _FACT_MAX)}"
+        f"{host}: {one_line(name, 40)} {one_line(value, _FACT_MAX)}"
         for host, i in approval.impacts.items()
         for name, value in i.facts
     ]

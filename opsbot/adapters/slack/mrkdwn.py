@@ -1,16 +1,14 @@
 """Slack's text formats: escaping, reading what people typed, and taking the teeth out of the model's Markdown."""
 
-import html
 import re
 
-from opsbot.adapters.links import inert_markdown
+from opsbot.adapters.links import inert_markdown, without_entities
 from opsbot.adapters.slack.visible import stripped
 
 _CONTROL = re.compile(r"<([^<>\n]*)>")
 _MENTION = re.compile(r"<(?=[@!#])")
-_PERSON = re.compile(r"< @([UW][A-Z0-9]+)>")
+_PERSON = re.compile(r"<@([UW][A-Z0-9]+)>")
 _AUTOLINK = re.compile(r"<(?=[A-Za-z][A-Za-z0-9+.\-]*(?:\[:\]|:))")
-_ENTITY = re.compile(r"&(?=#?\w+;)")
 
 
 def escape(text: str) -> str:
@@ -36,28 +34,21 @@ def defanged(text: str, links: frozenset[str] = frozenset()) -> str:
 
     The whole text is treated alike, code included: telling code from text would need the very parser Slack uses.
     """
-    text = inert_markdown(stripped(_without_entities(text)), links)
+    text = inert_markdown(stripped(without_entities(text)), links)
     text = _AUTOLINK.sub("< ", text)
     return _MENTION.sub("< ", text)
 
 
 def own_words(text: str, links: frozenset[str] = frozenset()) -> str:
     """Prepare a text of opsbot's own, which may quote what somebody typed: as the model's, but people are mentioned."""
-    return _PERSON.sub(r"<@\1>", defanged(text, links))
+    # Only mentions that stand there as such: what an entity or a hidden character would make one is somebody else's.
+    said = _PERSON.split(text)
+    return "".join(f"<@{part}>" if index % 2 else defanged(part, links) for index, part in enumerate(said))
 
 
 def date(epoch_s: int, fallback: str) -> str:
     """Write a moment that Slack shows in the reader's own time zone; `fallback` is trusted text."""
     return f"<!date^{epoch_s}^{{date_short_pretty}} {{time_secs}}|{escape(fallback)}>"
-
-
-def _without_entities(text: str) -> str:
-    for _ in range(4):
-        decoded = html.unescape(text)
-        if decoded == text:
-            break
-        text = decoded
-    return _ENTITY.sub("& ", text)
 
 
 def _say_control(match: re.Match[str]) -> str:
