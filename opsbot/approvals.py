@@ -171,7 +171,8 @@ def withdraw(approval: Approval, actor: Actor, now: Moment, rules: PolicyRules) 
         AlreadyDecided, Expired, NotAllowed: it cannot be; the text says why.
     """
     if approval.state is ApprovalState.EXECUTING:
-        raise AlreadyDecided("It is running already. Stop on its card keeps it from hosts that have not been begun.")
+        stop = "Stop on its card keeps it from hosts that have not been begun."
+        raise AlreadyDecided(f"{decided_text(approval)} {stop}")
     if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED):
         raise AlreadyDecided(decided_text(approval))
     check_in_time(approval, now)
