@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(200)]
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("h1", "h2", "h3")
+# What a process of Python takes to load the libraries on a busy machine.
+STARTS_IN_S = 8
 RULES = "/etc/sudoers.d/fleet"
 KEPT = "/root/sudoers-before-doctor"
 Doctor = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -105,6 +108,27 @@ def test_one_fault_on_each_host_is_named_with_its_remedy(
     printed = doctor("--timeout", "8")
     assert printed.returncode == 1
     assert f"{failed['h1']['remedy']}\n" in printed.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"h1": ("refuse", "connection"), "h2": ("auth", "log-in"), "h3": ("pid1-hang", "answer")},
+        {"h1": ("blackhole", "connection"), "h2": ("garbage", "connection"), "h3": ("hang-banner", "connection")},
+    ],
+    ids=lambda wrong: "-".join(kind for kind, _ in wrong.values()),
+)
+def test_the_stage_at_which_a_host_fails_is_the_check_that_is_named(
+    doctor: Doctor, fault: Callable[..., None], wrong: dict[str, tuple[str, str]]
+) -> None:
+    for name, (kind, _) in wrong.items():
+        fault(name, kind)
+    began = time.monotonic()
+    document = json.loads(doctor("--json", "--timeout", "3").stdout)
+    assert time.monotonic() - began < STARTS_IN_S + 3 + 1
+    failed = {each["subject"]: each for each in document["findings"] if each["status"] == "fail"}
+    assert {name: each["check"] for name, each in failed.items()} == {name: check for name, (_, check) in wrong.items()}
+    assert all(each["remedy"] for each in failed.values())
 
 
 def test_a_frozen_host_costs_its_deadline_and_no_other_host_anything(
