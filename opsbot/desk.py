@@ -385,14 +385,18 @@ class ApprovalDesk:
             await self._check_standing(now)
 
     async def _check_standing(self, now: Moment) -> None:
-        """End approvals that count again as soon as anything of what was approved is different."""
+        """End approvals that count again as soon as anything of what was approved is different, or they are held."""
+        holds = [hold for hold in await self.store.holds.standing() if hold.in_force(now.at)]
         for parent in await self.store.approvals.since(now.at - standing.LONGEST):
             if parent.standing is None or not standing.alive(parent, now):
                 continue
+            why = standing.held_text(parent, holds)
             try:
                 await self.executor.judged(parent, parent.action)
             except Stale as error:
-                await self._amendments.end_standing(parent, str(error))
+                why = str(error)
+            if why:
+                await self._amendments.end_standing(parent, why)
 
     async def _expire(self, approval: Approval) -> None:
         expired = approvals.expire(approval, self.clock.moment())

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from opsbot.bindings import digest
 from opsbot.domain import Approval, ApprovalState, Moment, Risk, StandingApproval
 from opsbot.errors import NotAllowed
+from opsbot.holds import Hold, HoldKind, Where
 from opsbot.lifetimes import why_over
 from opsbot.policy import PolicyRules
 
@@ -58,6 +59,15 @@ def why_not(parent: Approval, bindings: Mapping[str, str], now: Moment) -> str:
 def alive(parent: Approval, now: Moment) -> bool:
     """Tell whether this approval counts again for what it was given."""
     return not why_not(parent, parent.bindings, now)
+
+
+def held_text(parent: Approval, holds: Iterable[Hold]) -> str:
+    """Say which of these holds ends this approval for good, or "". One on a part of a host is enough."""
+    for hold in holds:
+        everywhere = hold.kind is HoldKind.STOP or hold.scope.where is Where.ALL
+        if everywhere or set(hold.scope.hosts) & set(parent.action.hosts):
+            return f"held back by {hold.kind} {hold.id} ({hold.scope})"
+    return ""
 
 
 def found(lately: Iterable[Approval], approval: Approval, now: Moment) -> Approval | None:

@@ -50,6 +50,7 @@ store:
   audit_key: {{file: "{folder}/audit.key"}}
 policy:
   read_s: 0  # clicks of these people count at once
+  {policy}
   askers: {{users: [U0ALICE, U0BOB]}}
   approvers:
     - environments: ["*"]
@@ -96,7 +97,8 @@ class SlowService:
 class WholeBot:
     """One process of the bot at a time, on the same files, database and Slack.
 
-    `hosts` is that part of the configuration; with `http_port` Slack's events come over HTTP.
+    `hosts` is that part of the configuration, `policy` a line more of another; with `http_port` Slack's events come
+    over HTTP.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class WholeBot:
         store_url: str = "",
         model_url: str = "",
         http_port: int = 0,
+        policy: str = "",
     ) -> None:
         self._folder = folder
         self._workbench = workbench
@@ -117,7 +120,7 @@ class WholeBot:
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
         slack = f"{{mode: http, http: {{port: {http_port}}}}}" if http_port else "{}"
-        config = _COMMON.format(folder=folder, store_url=self.store_url, slack=slack) + hosts
+        config = _COMMON.format(folder=folder, store_url=self.store_url, slack=slack, policy=policy) + hosts
         (folder / "config.yaml").write_text(config)
 
     def start(self) -> None:

@@ -1,6 +1,8 @@
 """Chat in a terminal: messages as text, tables and panels; decisions asked at the keyboard."""
 
 import asyncio
+import sys
+import termios
 from collections.abc import Iterable, Sequence
 from itertools import count
 
@@ -108,6 +110,7 @@ class TerminalChat:
 
         Returns `approve`, `deny`, `later`, or a command: `withdraw ID`, `leave-out ID HOST…`.
         """
+        _forget_what_was_typed_before()
         narrow = "leave [o]ut HOST…, " if len(approval.action.hosts) > 1 else ""
         while True:
             prompt = f"{_plain(approval.id)}: [a]pprove, [d]eny, [w]ithdraw, {narrow}or decide [l]ater? "
@@ -125,6 +128,12 @@ class TerminalChat:
             return self._console.input(Words(prompt, style="bold"))
         except EOFError:
             return None
+
+
+def _forget_what_was_typed_before() -> None:
+    """Drop keys that were pressed before the question was there: they cannot be its answer."""
+    if sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 class TerminalText:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
+from tests.sabotage.decisions import DECISIONS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
 
-PATCHES = (*FIRST, *PEOPLE)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from opsbot.domain import ApprovalState, IncomingDecision
+from opsbot.holds import Hold, HoldKind, Scope, Where, new_id
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import ApproverRule
+from tests.records import entry
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, GROUPS, HOSTS, RULES, THREAD, House, World
 from tests.scripted_model import call, results_of
 
@@ -352,6 +354,27 @@ async def test_any_change_of_what_was_approved_ends_it_for_good(lasting):
     assert lasting.approval.state is ApprovalState.PENDING
     await lasting.types(ALICE, f"explain {lasting.cards()[0].content.approval.id}")
     assert "stale:host_records" in lasting.whispered
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "ends"),
+    [
+        (HoldKind.STOP, Scope(Where.ALL), True),
+        (HoldKind.FREEZE, Scope(Where.ALL), True),
+        (HoldKind.FREEZE, Scope(Where.GROUP, "web", hosts=("web-1", "web-2")), True),
+        (HoldKind.FREEZE, Scope(Where.HOST, "web-1", "nginx", hosts=("web-1",)), True),
+        (HoldKind.FREEZE, Scope(Where.HOST, "db-1", hosts=("db-1",)), False),
+    ],
+)
+async def test_a_stop_or_a_freeze_of_its_hosts_ends_it_for_good(lasting, kind, scope, ends):
+    now = lasting.world.clock.now()
+    hold = Hold(new_id(), kind, scope, BOB.key, now)
+    await lasting.world.store.holds.add(hold, entry())
+    await lasting.passes(6)
+    over = replace(hold, ended_by=BOB.key, ended_at=now, end_reason="over")
+    await lasting.world.store.holds.change(over, entry())
+    await lasting.types(ALICE, "restart nginx web-1 because it leaks")
+    assert (lasting.approval.state is ApprovalState.PENDING) is ends
 
 
 async def test_a_run_that_does_not_go_well_ends_it(lasting):

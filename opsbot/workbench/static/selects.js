@@ -20,15 +20,25 @@ export function select(item, at, ctx) {
   return valued(node, at, item, read);
 }
 
-/** A select of several options, shown as a list of check boxes. */
+/** A select of several options: a list of check boxes; where a choice is an action of its own, in a menu that opens. */
 export function multiSelect(item, at, ctx) {
   const before = new Set(item.initial ?? (item.initial_options ?? []).map((option) => option.value));
   const boxes = optionsOf(item).map((option) => ({ option, box: el("input", { type: "checkbox", checked: before.has(option.value), data: marks(at, option.value) }) }));
   const chosen = () => boxes.filter(({ box }) => box.checked).map(({ option }) => option);
   const read = () => (item.answer ? { [item.answer]: chosen().map((option) => option.value) } : { selected_options: chosen() });
-  const node = el("div", { class: "multi-select", role: "group", "aria-label": ctx.label || plainText(item.placeholder) || "Options" },
+  const label = ctx.label || plainText(item.placeholder) || "Options";
+  const list = el("div", { class: "multi-select", role: "group", "aria-label": label },
     boxes.map(({ option, box }) => el("label", { class: "choice" }, box, el("span", { text: plainText(option.text) }))));
-  node.addEventListener("change", () => ctx.dispatches && perform(node, item, ctx, { ...at, ...read() }));
+  if (!ctx.dispatches) return valued(list, at, item, read);
+  const node = el("details", { class: "multi-menu", data: marks(at) }, el("summary", { class: "button", text: label }),
+    el("div", { class: "multi-menu-list" }, list, el("button", { type: "button", class: "button", text: "Done", data: { confirms: item.confirm ? "yes" : null }, on: { click: () => { node.open = false; } } })));
+  // As in Slack, the app hears of all that was chosen once the menu is closed. A choice taken back is none.
+  let known = JSON.stringify(read());
+  node.addEventListener("toggle", async () => {
+    if (node.open || JSON.stringify(read()) === known) return;
+    if (await perform(node, item, ctx, { ...at, ...read() })) known = JSON.stringify(read());
+    else boxes.forEach(({ option, box }) => { box.checked = before.has(option.value); });
+  });
   return valued(node, at, item, read);
 }
 

@@ -1,0 +1,266 @@
+"""Defences of requests and clicks: what is bound, sealed, timed and counted once."""
+
+from tests.sabotage.copy import Change, Sabotage
+from tests.sabotage.patches import one
+
+LATE = ("tests/unit/test_lifetimes.py", "tests/scenario/test_second_thoughts.py")
+CLICKS = ("tests/safety/test_t05_buttons.py", "tests/scenario/test_second_thoughts.py")
+CHANGES = ("tests/safety/test_t07_changes.py",)
+ROWS = ("tests/safety/test_t29_edited_rows.py",)
+FATIGUE = ("tests/safety/test_t31_fatigue.py",)
+UNIT = ("tests/unit/test_approvals.py",)
+
+DECISIONS: tuple[Sabotage, ...] = (
+    one(
+        "clicks: seals of buttons are not compared",
+        "opsbot/seals.py",
+        "if not hmac.compare_digest(",
+        "if not seal and not hmac.compare_digest(",
+        *CLICKS,
+    ),
+    one(
+        "clicks: a copy of the card is as good",
+        "opsbot/register.py",
+        "if await self._posted(approval) != pressed.card:",
+        "if await self._posted(approval) is None:",
+        *CLICKS,
+    ),
+    one(
+        "clicks: a seal is over the request, not over what it is now",
+        "opsbot/seals.py",
+        'f"{approval.id}\\n{approval.digest}"',
+        'f"{approval.id}\\n"',
+        *CLICKS,
+    ),
+    one(
+        "clicks: no time to read is needed",
+        "opsbot/desk.py",
+        "            check_was_read(self.pace, approval,",
+        "            check_was_read(Pace(read_s=0), approval,",
+        *FATIGUE,
+    ),
+    one(
+        "clicks: what was never shown can be approved",
+        "opsbot/pace.py",
+        "    if approval.shown_at is None:",
+        "    if approval.shown_at is None and last_approved_at == now:",
+        *FATIGUE,
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "requests: as many at once as anybody wants",
+        "opsbot/pace.py",
+        "    if len(still_open) >= pace.open_requests:",
+        "    if len(still_open) >= 10_000:",
+        *FATIGUE,
+    ),
+    one(
+        "requests: the last free place is given twice",
+        "opsbot/desk.py",
+        "        async with self._opening:  # else two at once could both be the last one that is allowed\n"
+        "            await self._openings.check_may_ask_more(place, requester, call_id)\n",
+        "        async with self._opening:\n",
+        *FATIGUE,
+    ),
+    one(
+        "requests: as often as anybody wants",
+        "opsbot/pace.py",
+        "    if len(recent) >= pace.requests:",
+        "    if len(recent) >= 10_000:",
+        *FATIGUE,
+    ),
+    one(
+        "narrowing: hosts can be added",
+        "opsbot/approvals.py",
+        "    if strangers:",
+        "    if strangers and not out:",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "narrowing: every host can be left out",
+        "opsbot/approvals.py",
+        "    if not out or not left:",
+        "    if not out:",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "narrowing: earlier approvals count on",
+        "opsbot/approvals.py",
+        "        reviews=(),\n        shown_at=None,",
+        "        shown_at=None,",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "narrowing: whoever asked may do it",
+        "opsbot/approvals.py",
+        "    check_may_decide(approval, actor, approve=True, rules=rules)\n    strangers",
+        "    strangers",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "withdrawing: everybody may",
+        "opsbot/approvals.py",
+        '        raise NotAllowed("Only whoever asked for this can withdraw it.',
+        '        NotAllowed("Only whoever asked for this can withdraw it.',
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "expiry: the wall clock alone",
+        "opsbot/lifetimes.py",
+        "    if by_monotonic_s >= (ends_at - begun.at).total_seconds():",
+        "    if by_monotonic_s < 0:",
+        *LATE,
+    ),
+    one(
+        "expiry: a clock set back is believed",
+        "opsbot/lifetimes.py",
+        'return "" if by_wall_s > by_monotonic_s - _DRIFT_S else',
+        'return "" if by_wall_s > by_monotonic_s - 1e9 else',
+        *LATE,
+    ),
+    one(
+        "expiry: a restart of the machine changes nothing",
+        "opsbot/lifetimes.py",
+        "        if now.machine == begun.machine:",
+        '        if now.machine == "":',
+        *LATE,
+    ),
+    one(
+        "expiry: the monotonic clock alone",
+        "opsbot/lifetimes.py",
+        "    if now.at >= ends_at:",
+        "    if now.at < begun.at and now.at >= ends_at:",
+        *LATE,
+    ),
+    one(
+        "expiry: nothing is checked when it begins",
+        "opsbot/executor.py",
+        "        if not approval.outcomes:\n            approvals.check_in_time(approval, self._clock.moment())",
+        "        if approval.id == self:\n            approvals.check_in_time(approval, self._clock.moment())",
+        "tests/unit/test_executor.py",
+    ),
+    one(
+        "bindings: the record's own fields are not compared",
+        "opsbot/bindings.py",
+        "    found = dict(current) | bind_own(approval)",
+        "    found = dict(approval.bindings) | dict(current)",
+        *CHANGES,
+    ),
+    one(
+        "bindings: hosts' keys are not bound",
+        "opsbot/bindings.py",
+        '        "host_keys": _hash([[host.name, _fingerprint(host)] for host in hosts]),\n',
+        "",
+        *CHANGES,
+        *UNIT,
+    ),
+    one(
+        "bindings: the target's state is not compared",
+        "opsbot/executor.py",
+        "if now[name].fingerprint.get(key) != value]",
+        "if now[name].fingerprint.get(key) == self]",
+        *CHANGES,
+    ),
+    one(
+        "bindings: the digest is not looked at",
+        "opsbot/bindings.py",
+        "    if digest(approval.bindings) != approval.digest:",
+        "    if not approval.digest:",
+        *CHANGES,
+        *UNIT,
+    ),
+    one(
+        "rows: approvals are not sealed",
+        "opsbot/adapters/store/approvals.py",
+        '        if not hmac.compare_digest(expected.encode(), str(row["seal"]).encode()):',
+        '        if not str(row["seal"]):',
+        *ROWS,
+    ),
+    one(
+        "rows: columns beside the record are believed",
+        "opsbot/adapters/store/approvals.py",
+        "        if any(row[name] != value for name, value in _columns(approval).items()):",
+        '        if not row["id"]:',
+        *ROWS,
+    ),
+    one(
+        "rows: the journal is not sealed",
+        "opsbot/adapters/store/operation_rows.py",
+        '            if not hmac.compare_digest(expected.encode(), str(found["seal"]).encode()):',
+        '            if not str(found["seal"]):',
+        *ROWS,
+    ),
+    one(
+        "rows: a removed row of the journal is not missed",
+        "opsbot/adapters/store/operations.py",
+        "            if host in _intended(connection, approval.id, host):",
+        "            if host in ():",
+        *ROWS,
+    ),
+    Sabotage(
+        "rows: an old approval put back, and its journal removed, run again",
+        (
+            Change(
+                "opsbot/adapters/store/operations.py",
+                "            if host in _intended(connection, approval.id, host):",
+                "            if host in ():",
+            ),
+            Change(
+                "opsbot/adapters/store/operations.py",
+                "            if not _intended(connection, approval_id) <= hosts:",
+                "            if hosts is None:",
+            ),
+        ),
+        ROWS,
+    ),
+    one(
+        "for a while: one of several is enough",
+        "opsbot/standing.py",
+        "    wanted = all(review.for_a_while for review in approval.reviews)",
+        "    wanted = any(review.for_a_while for review in approval.reviews)",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "for a while: danger too",
+        "opsbot/standing.py",
+        "    plain = risk is Risk.CHANGE and",
+        "    plain = risk is not Risk.READ and",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "for a while: also after reading untrusted text",
+        "opsbot/standing.py",
+        "and not approval.tainted_by and",
+        "and",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "for a while: other arguments and hosts too",
+        "opsbot/standing.py",
+        'return "" if pattern(bindings) == standing.pattern else',
+        'return "" if standing.pattern else',
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "for a while: for ever",
+        "opsbot/standing.py",
+        "    if why := why_over(standing.begun, standing.until, now):",
+        '    if why := "":',
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "for a while: what was ended counts on",
+        "opsbot/standing.py",
+        "    if standing.ended:",
+        "    if standing.ended and not standing.pattern:",
+        "tests/scenario/test_second_thoughts.py",
+    ),
+    one(
+        "clicks: whoever is first does not keep the others out",
+        "opsbot/adapters/store/approvals.py",
+        "                .where(here, _rows.state == str(state), _rows.version == version)",
+        "                .where(here)",
+        "tests/safety/test_r16_same_moment.py",
+        "tests/contract/test_store_contract.py",
+    ),
+)
