@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.sabotage.actions import ACTIONS
 from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
 from tests.sabotage.decisions import DECISIONS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS)
 
 
 @pytest.fixture(scope="module")
