@@ -34,7 +34,7 @@ from opsbot.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside world."""
+    """The outside world. `replica`: where the chat service asks it already; else it is made here."""
 
     store: Store
     chat: Chat
@@ -42,6 +42,7 @@ class Ports:
     model: ChatModel
     machines: Machines
     clock: Clock
+    replica: Replica | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class _KnownWords:
 
 def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: Settings) -> Service:
     """Build the service; nothing runs before its `start`."""
-    replica = Replica(ports.store.replicas, ports.store.leases, ports.clock)
+    replica = ports.replica or Replica(ports.store.replicas, ports.store.leases, ports.clock)
     recorder = Recorder(ports.store.samples, ports.clock, every_s=settings.sample_every_s)
     machines = RecordingMachines(ports.machines, recorder)
     sampling = Sampling(
@@ -107,7 +108,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         return replace(card, seal=seals.of(card.approval), while_minutes=minutes)
 
     chat = RedactedChat(ports.chat, redactor, intake)
-    delivery = Delivery(chat, ports.store, replica, dress)
+    delivery = Delivery(chat, ports.store, dress)
 
     async def settled(approval: Approval) -> None:
         await service.settled(approval)

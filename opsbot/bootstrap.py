@@ -46,6 +46,7 @@ from opsbot.prompts import prompt_digest
 from opsbot.provenance import Provenance, record_start, tools_digest
 from opsbot.redact import Redactor
 from opsbot.reload import InventoryReload, InventorySource
+from opsbot.replica import Replica
 from opsbot.service import Service
 from opsbot.toolbox import tools_of
 from opsbot.turn import Limits
@@ -65,7 +66,8 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    connection = await SlackConnection.open(_slack_settings(config, base.secrets))
+    settings = _slack_settings(config, base.secrets)
+    connection = await SlackConnection.open(settings, check=base.replica.check_sure)
     try:
         channel = config.settings.audit.anchor.channel
         anchored = _anchored(base, (connection.chat, channel) if channel else None)
@@ -123,6 +125,7 @@ class _Base:
     store: SqlStore
     key: bytes
     anchoring: Anchoring
+    replica: Replica
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
@@ -135,7 +138,8 @@ class _Base:
         key = _audit_key(config, secrets, url)
         anchoring = Anchoring(key, SystemClock())
         store = open_store(url, audit_key=key, watch=Watch(anchoring.note, newest_in(config.anchor_file(), key)))
-        return _Base(config, secrets, redactor, catalogue, store, key, anchoring)
+        replica = Replica(store.replicas, store.leases, SystemClock())
+        return _Base(config, secrets, redactor, catalogue, store, key, anchoring, replica)
 
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
@@ -179,7 +183,7 @@ async def _running(
         turns_at_once=limits.turns_at_once,
         sample_every_s=sample_every_s,
     )
-    ports = Ports(base.store, chat, directory, model, machines, SystemClock())
+    ports = Ports(base.store, chat, directory, model, machines, SystemClock(), base.replica)
     service = assemble(ports, base.catalogue, base.redactor, settings)
     try:
         await _record_start(base, model.name)

@@ -21,9 +21,8 @@ from opsbot.domain import (
     Step,
     Text,
 )
-from opsbot.errors import ChatError, MessageGone
+from opsbot.errors import ChatError, Fenced, MessageGone
 from opsbot.ports import Chat, LiveText, Store
-from opsbot.replica import Replica
 
 # An unknown outcome may still be settled, so its card is not.
 _ENDS = frozenset(state for state in ApprovalState if state.final) - {ApprovalState.UNKNOWN}
@@ -40,11 +39,10 @@ Dress = Callable[[Card], Card]
 class Delivery:
     """Posts through the outbox; one at a time per key, so that two updates never become two messages."""
 
-    def __init__(self, chat: Chat, store: Store, replica: Replica, dress: Dress) -> None:
+    def __init__(self, chat: Chat, store: Store, dress: Dress) -> None:
         """`dress` completes a card by what goes with its buttons."""
         self._chat = chat
         self._store = store
-        self._replica = replica
         self._dress = dress
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stale: dict[str, tuple[Place, Content]] = {}
@@ -60,7 +58,7 @@ class Delivery:
                 return item.ref
             try:
                 return await self._bring_newest(item, recovering=recovering)
-            except ChatError as error:
+            except (ChatError, Fenced) as error:
                 log.warning("outbox.delayed", key=key, error=str(error))
                 self._stale[key] = (place, content)
                 return None
@@ -69,7 +67,8 @@ class Delivery:
         """Bring people the content, and again while somebody puts a newer one meanwhile. Raises ChatError."""
         while True:
             content = await self._current(item.content)
-            known = item.ref or (await self._chat.find(item.place, item.key) if recovering else None)
+            look = recovering or item.doubtful
+            known = item.ref or (await self._chat.find(item.place, item.key) if look else None)
             ref = await self._bring(item.place, known, content, item.key)
             self._stale.pop(item.key, None)
             settled = _settled(content)
@@ -86,7 +85,6 @@ class Delivery:
                 return ref
             except MessageGone:
                 log.info("outbox.gone", key=key)
-        self._replica.check_sure()
         return await self._chat.post(place, content, key=key)
 
     async def finish(self, key: str, place: Place, content: Content, live: LiveText) -> None:
@@ -97,7 +95,7 @@ class Delivery:
                 ref = await live.finish(content)
                 if await self._store.outbox.sent(key, ref, version=item.version) is None:
                     return
-            except ChatError as error:
+            except (ChatError, Fenced) as error:
                 log.warning("live.failed", key=key, error=str(error))
         await self.send(key, place, content, recovering=True)
 
@@ -111,6 +109,13 @@ class Delivery:
         """Where the approval's card stands."""
         item = await self._store.outbox.get(card_key(approval_id))
         return item.ref if item else None
+
+    async def find_card(self, approval: Approval) -> MessageRef | None:
+        """Look for a card that was posted, but of which nobody wrote down where: whoever did it may be gone."""
+        try:
+            return await self._chat.find(approval.place, card_key(approval.id))
+        except ChatError:
+            return None
 
     async def whisper(self, place: Place, actor: Actor, content: Content, *, reply_to: str = "") -> None:
         """Answer one person privately; a failure is only logged, since there is nobody else to tell."""

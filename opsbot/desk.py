@@ -80,6 +80,7 @@ class ApprovalDesk:
     _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked_at: dict[str, float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _unreported: set[str] = field(default_factory=set)
     _approved_at: dict[str, datetime] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -282,19 +283,20 @@ class ApprovalDesk:
             if await self.replica.take(lease) is None:
                 return
             final = await self.executor.execute(approval, self._progress, control)
+            log.info("execution.finished", approval_id=final.id, state=final.state)
+            if approval.id in self._refreshing:
+                await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
+            await self._report(final)
         except (Conflict, StoreError) as error:
             log.error("execution.interrupted", approval_id=approval.id, error=str(error))
-            await self.replica.drop(lease)
+            self._unreported.add(approval.id)
             await self._tell_trouble(approval, error)
-            return
         except Exception:
             log.exception("execution.crashed", approval_id=approval.id)
-            await self.replica.drop(lease)
-            return
         await self.replica.drop(lease)
-        log.info("execution.finished", approval_id=final.id, state=final.state)
-        if approval.id in self._refreshing:
-            await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
+
+    async def _report(self, final: Approval) -> None:
+        """Show how it ended, and let what waits for it go on."""
         await self.delivery.card(final)
         await self._end_what_it_stood_on(final)
         await self.settled(final)
@@ -360,6 +362,8 @@ class ApprovalDesk:
         elif approval is not None and approval.state in (ApprovalState.EXECUTING, ApprovalState.UNKNOWN):
             await self._reconcile(approval)
         elif await self.replica.take(run_lease(approval_id)) is not None:
+            if approval is not None and approval.state.final:
+                await self._report(approval)
             await self.replica.drop(run_lease(approval_id))
 
     def runs(self, approval_id: str) -> bool:
@@ -372,6 +376,8 @@ class ApprovalDesk:
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             if why_over(approval.opened, approval.expires_at, now):
                 await self._expire(approval)
+            elif await self.delivery.card_ref(approval.id) is None:
+                await self.register.show(approval)  # whoever asked for it ended before the card was posted
             else:
                 await self.register.note_shown(approval)  # a card that was late, or a process that ended in between
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
@@ -381,6 +387,9 @@ class ApprovalDesk:
                 await self._reconcile(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.UNKNOWN):
             await self._look_again(approval)
+        for approval_id in tuple(self._unreported - self._running.keys()):
+            await self.adopt(approval_id)
+            self._unreported.discard(approval_id)
         if self.rules.standing_minutes:
             await self._check_standing(now)
 
@@ -416,13 +425,13 @@ class ApprovalDesk:
             return
         try:
             final = await self.executor.reconcile(approval, look=lease.attempts <= MAX_ATTEMPTS)
+            if final is not approval:
+                log.info("execution.reconciled", approval_id=final.id, state=final.state)
+                await self._after(final)
         except Conflict:
             return
         finally:
             await self.replica.drop(lease.name)
-        if final is not approval:
-            log.info("execution.reconciled", approval_id=final.id, state=final.state)
-            await self._after(final)
 
     async def _look_again(self, approval: Approval) -> None:
         if self.clock.now() - approval.expires_at > _RECONCILE_FOR:

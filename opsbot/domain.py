@@ -884,6 +884,8 @@ class OutboxItem:
     version: int = 1
     # False: another replica is sending it, and brings this content too.
     ours: bool = True
+    # Another replica was sending it and is gone: it may stand there although nobody wrote down where.
+    doubtful: bool = False
 
 
 # --- who is at work on what ------------------------------------------------------------------------------------------
@@ -893,11 +895,12 @@ class OutboxItem:
 class Lease:
     """A note that a replica is at work on something; it lapses with the replica.
 
-    `attempts`: how many replicas have begun this work, this one included.
+    `attempts`: how many replicas have begun this work, this one included. `taken_over`: another one held it until now.
     """
 
     name: str
     attempts: int = 1
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Register:
         posted = await self.delivery.card_ref(approval.id)
         if posted is None:
             await self.delivery.resend()
-            posted = await self.delivery.card_ref(approval.id)
+            posted = await self.delivery.card_ref(approval.id) or await self.delivery.find_card(approval)
         return posted
 
     async def show(self, approval: Approval) -> Approval:

@@ -1,6 +1,7 @@
 """One opsbot process among others on the same database: shows that it lives, and takes over what dead ones left."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
@@ -47,7 +48,7 @@ class Replica:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._seen: dict[str, tuple[int, float]] = {}
         self._watched_at_s = clock.monotonic()
-        self._sure_until_s = clock.monotonic() + _SURE_S
+        self._sure_until_s = math.inf
         self._adopting: asyncio.Task[None] | None = None
         self._leads = True
 

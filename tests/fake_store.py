@@ -88,11 +88,12 @@ class MemoryLeases:
         holder = self.register.holders.get(name)
         if holder not in (None, self.replica) and holder in self.register.beats:
             return None
-        counted = holder not in ("", self.replica)
+        taken_over = holder not in (None, self.replica)
+        counted = (taken_over and holder != "") or holder is None
         self.register.attempts[name] = self.register.attempts.get(name, 0) + counted
         self.register.holders[name] = self.replica
         self.register.handed.discard(name)
-        return Lease(name, self.register.attempts[name])
+        return Lease(name, self.register.attempts[name], taken_over)
 
     async def drop(self, name: str) -> None:
         await self.outage.step()
@@ -417,10 +418,11 @@ class MemoryOutbox:
 
     async def put(self, key: str, place: Place, content: Content) -> OutboxItem:
         await self.outage.step()
-        ours = self.leases.took(message_lease(key)) is not None
+        lease = self.leases.took(message_lease(key))
         known = self.items.get(key, OutboxItem(key, place, content, version=0))
         self.items[key] = replace(known, content=content, state=OutboxState.WAITING, version=known.version + 1)
-        return replace(self.items[key], ours=ours)
+        taken_over = lease is not None and lease.taken_over
+        return replace(self.items[key], ours=lease is not None, doubtful=taken_over)
 
     async def sent(self, key: str, ref: MessageRef, *, version: int, settled: bool = True) -> OutboxItem | None:
         await self.outage.step()

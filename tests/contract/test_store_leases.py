@@ -112,7 +112,7 @@ async def test_a_lapsed_lease_is_taken_over_and_the_attempt_counted_once(pair: P
     await bury(one, two)
     assert (await two.replicas.beat()).lapsed == ("turn:x",)
     taken = await asyncio.gather(*(two.leases.take("turn:x") for _ in range(10)))
-    assert Counter(taken) == {Lease("turn:x", 2): 10}
+    assert Counter(taken) == {Lease("turn:x", 2, taken_over=True): 1, Lease("turn:x", 2): 9}
     assert (await two.replicas.beat()).lapsed == ()
 
 
@@ -123,7 +123,7 @@ async def test_one_of_two_survivors_takes_a_lapsed_lease(postgres_url: str) -> N
     await bury(stores[0], stores[1])
     for n in range(10):
         taken = await asyncio.gather(*(stores[1 + i % 2].leases.take(f"turn:{n}") for i in range(6)))
-        assert Counter(taken) == {None: 3, Lease(f"turn:{n}", 2): 3}
+        assert Counter(taken) == {None: 3, Lease(f"turn:{n}", 2, taken_over=True): 1, Lease(f"turn:{n}", 2): 2}
     for store in stores:
         await store.close()
 
@@ -134,7 +134,7 @@ async def test_what_a_replica_leaves_in_good_order_lapses_at_once_and_is_no_atte
     await one.replicas.leave()
     seen = await two.replicas.beat()
     assert (seen.others, seen.lapsed) == ({}, ("turn:x",))
-    assert await two.leases.take("turn:x") == Lease("turn:x", 1)
+    assert await two.leases.take("turn:x") == Lease("turn:x", 1, taken_over=True)
 
 
 async def test_a_lease_is_handed_to_the_living_holder_of_another_who_hears_of_it_once(pair: Pair) -> None:
@@ -179,7 +179,7 @@ async def test_an_accepted_event_is_leased_and_only_its_holder_finishes_it(pair:
     await two.inbox.finish(item_id)
     assert (await two.inbox.get(item_id)).event == event()
     await bury(one, two)
-    assert await two.leases.take(event_lease(item_id)) == Lease(event_lease(item_id), 2)
+    assert await two.leases.take(event_lease(item_id)) == Lease(event_lease(item_id), 2, taken_over=True)
     await one.inbox.finish(item_id)
     assert await two.inbox.get(item_id) is not None
     await two.inbox.finish(item_id)
@@ -207,7 +207,9 @@ async def test_a_message_of_a_dead_replica_lapses(pair: Pair) -> None:
     await one.outbox.put("m", PLACE, Text("one"))
     await bury(one, two)
     assert (await two.replicas.beat()).lapsed == (message_lease("m"),)
-    assert (await two.outbox.put("m", PLACE, Text("one"))).ours
+    mine = await two.outbox.put("m", PLACE, Text("one"))
+    assert (mine.ours, mine.doubtful) == (True, True)
+    assert not (await two.outbox.put("m", PLACE, Text("one"))).doubtful
 
 
 async def test_a_frozen_replica_cannot_begin_what_another_has_settled(pair: Pair) -> None:
@@ -232,5 +234,5 @@ async def test_what_an_earlier_process_held_on_sqlite_has_lapsed_from_the_start(
     second = open_store(url, audit_key=KEY)
     seen = await second.replicas.beat()
     assert (seen.others, seen.lapsed) == ({}, (event_lease(item_id), "turn:x"))
-    assert await second.leases.take("turn:x") == Lease("turn:x", 2)
+    assert await second.leases.take("turn:x") == Lease("turn:x", 2, taken_over=True)
     await second.close()

@@ -29,6 +29,7 @@ from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import Store
 from opsbot.redact import Redactor
+from opsbot.replica import Replica
 from opsbot.service import Service
 from opsbot.turn import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
@@ -96,6 +97,8 @@ class World:
     sample_every_s: float = 0.0
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
+    # Completes the chat service by what only the process knows.
+    chat_of: "Callable[[Replica], FakeChat] | None" = None
 
 
 class House:
@@ -103,7 +106,9 @@ class House:
 
     def __init__(self, world: World, *, tools: Sequence[Path] = ()) -> None:
         self.world = world
-        ports = Ports(world.store, world.chat, world.directory, world.model, world.machines, world.clock)
+        self.replica = Replica(world.store.replicas, world.store.leases, world.clock)
+        chat = world.chat_of(self.replica) if world.chat_of else world.chat
+        ports = Ports(world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
         registry = load_tools([SHIPPED, *tools]) if tools else _shipped()
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(

@@ -66,8 +66,12 @@ class SlackConnection:
         return self._home.bot_user_id
 
     @staticmethod
-    async def open(settings: SlackSettings, *, clock: Clock | None = None) -> "SlackConnection":
+    async def open(
+        settings: SlackSettings, *, clock: Clock | None = None, check: Callable[[], None] = lambda: None
+    ) -> "SlackConnection":
         """Check the settings, ask Slack who we are, and return the connection, which does not listen yet.
+
+        `check` is called right before anything lasting is sent, and may raise.
 
         Raises:
             ConfigError: settings or tokens cannot work; every fault found, with its remedy.
@@ -80,7 +84,7 @@ class SlackConnection:
         # No retry handlers: they repeat a lost chat.postMessage blindly, which may post it twice. `Web` retries.
         client = AsyncWebClient(settings.bot_token, settings.api_url, session=session, retry_handlers=[])
         _go_direct(client, settings.api_url)
-        web_api = Web(client, clock or SystemClock())
+        web_api = Web(client, clock or SystemClock(), check)
         try:
             return SlackConnection(settings, session, web_api, await _who_we_are(web_api, settings))
         except BaseException:

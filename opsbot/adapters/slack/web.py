@@ -53,11 +53,19 @@ class RateLimited(ChatError):
         self.retry_after_s = retry_after_s
 
 
-class Web:
-    """A Web API client that waits while a method is rate limited and raises only our own errors."""
+# What people see of these stays: a replica that was given up must not add or change any.
+_LASTING = frozenset({"chat.postMessage", "chat.update", "chat.startStream"})
 
-    def __init__(self, client: AsyncWebClient, clock: Clock) -> None:
+
+class Web:
+    """A Web API client that waits while a method is rate limited and raises only our own errors.
+
+    `check` is called right before anything lasting is sent, after all waiting, and may raise.
+    """
+
+    def __init__(self, client: AsyncWebClient, clock: Clock, check: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._check = check
         self.clock = clock
         self._not_before: dict[str, float] = {}
 
@@ -65,9 +73,11 @@ class Web:
         """Call a method once, after any wait that Slack asked for.
 
         Raises:
-            Refused, Unsettled, RateLimited.
+            Refused, Unsettled, RateLimited, and what `check` raises.
         """
         await self._wait_for(method)
+        if method in _LASTING:
+            self._check()
         arguments = {**_inert(method), **arguments}
         try:
             response = await self._client.api_call(

@@ -52,10 +52,11 @@ class Membership:
                 continue  # dropped just now
             if row.holder != self.replica and _lives(connection, row.holder):
                 return None
-            attempts = row.attempts + (row.holder not in ("", self.replica))
+            taken_over = row.holder != self.replica
+            attempts = row.attempts + (taken_over and row.holder != "")
             changes = {"holder": self.replica, "attempts": attempts, "handed": False}
             connection.execute(update(schema.leases).where(here).values(changes))
-            return Lease(name, attempts)
+            return Lease(name, attempts, taken_over)
         return Lease(name)
 
     def drop(self, connection: Connection, name: str) -> bool:

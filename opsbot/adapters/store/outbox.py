@@ -35,8 +35,9 @@ class SqlOutbox:
             if new.first() is None:
                 newer = {"content": text, "waiting": True, "version": _rows.version + 1}
                 connection.execute(update(schema.outbox).where(_rows.key == key).values(newer))
-            ours = self._me.take(connection, message_lease(key)) is not None
-            return replace(_item(connection.execute(_all.where(_rows.key == key)).one()), ours=ours)
+            lease = self._me.take(connection, message_lease(key))
+            item = _item(connection.execute(_all.where(_rows.key == key)).one())
+            return replace(item, ours=lease is not None, doubtful=lease is not None and lease.taken_over)
 
         return await self._database.write(work)
 
