@@ -35,8 +35,13 @@ def test_a_reply_names_its_calls_and_what_it_cost() -> None:
 
 
 def test_words_of_code_are_kept() -> None:
+    (record,) = of(AssistantMessage("Stopped by a person.", by_code=True))
+    assert (record.kind, record.facts["text"]) == ("conversation.closed", "Stopped by a person.")
+
+
+def test_words_of_code_call_nobody_from_the_record() -> None:
     (record,) = of(AssistantMessage("Stopped by <@U1>.", by_code=True))
-    assert (record.kind, record.facts["text"]) == ("conversation.closed", "Stopped by <@U1>.")
+    assert "<@" not in record.facts["text"]
 
 
 def test_a_result_names_its_call_and_hides_its_content() -> None:
