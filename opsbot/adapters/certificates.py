@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
-from opsbot.adapters.probes import connected, endpoint, in_parallel, left
+from opsbot.adapters.addresses import left
+from opsbot.adapters.probes import connected, endpoint, in_parallel
 from opsbot.adapters.services.plain import plain_line
 from opsbot.domain import Certificate, CertificateReport, Host
 from opsbot.errors import OpsbotError

@@ -1,20 +1,19 @@
-"""Looks from the bot's machine: health checks by HTTP and TCP, and names; each within one deadline, no redirects."""
+"""Looks from the bot's machine: health checks by HTTP and TCP, and names; each in time, no redirects, no proxies."""
 
 import re
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from opsbot.adapters.addresses import addresses, left, permitted
 from opsbot.adapters.services.plain import plain_line
 from opsbot.domain import CheckResult, HealthCheck
 
@@ -67,41 +66,10 @@ def in_parallel(function: Callable[[Item], Found], items: Sequence[Item]) -> lis
         return list(pool.map(function, items))
 
 
-def addresses(name: str, port: int, deadline: float) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """Resolve a name once, to be connected to as it is: an answer that changes in between changes nothing.
-
-    Raises:
-        TimeoutError: the resolver did not answer before the deadline (its thread is left to end by itself).
-        OSError: there is no such name.
-    """
-    try:
-        literal = ip_address(name)
-        return [(socket.AF_INET if literal.version == 4 else socket.AF_INET6, (name, port))]
-    except ValueError:
-        pass
-    answer: list[list[tuple[socket.AddressFamily, tuple[str, int]]] | OSError | ValueError] = []
-
-    def resolve() -> None:
-        try:
-            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-            answer.append([(entry[0], (str(entry[4][0]), port)) for entry in found])
-        except (OSError, ValueError) as error:  # ValueError: no name at all, by IDNA
-            answer.append(error)
-
-    thread = threading.Thread(target=resolve, name="opsbot-resolve", daemon=True)
-    thread.start()
-    thread.join(left(deadline))
-    if not answer:
-        raise TimeoutError
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return answer[0]
-
-
 @contextmanager
 def connected(name: str, port: int, deadline: float) -> Iterator[socket.socket]:
     """Connect to the first of the name's addresses that accepts; those to come share the time that is left."""
-    found = addresses(name, port, deadline)
+    found = permitted(name, addresses(name, port, deadline))
     trouble: OSError = OSError("the name has no addresses")
     for number, (family, address) in enumerate(found):
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -117,14 +85,6 @@ def connected(name: str, port: int, deadline: float) -> Iterator[socket.socket]:
             yield connection
         return
     raise trouble
-
-
-def left(deadline: float) -> float:
-    """Return the seconds until a moment of the monotonic clock. Raises TimeoutError when it has passed."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError
-    return seconds
 
 
 def endpoint(text: str) -> tuple[str, int]:

@@ -17,30 +17,13 @@ from opsbot.adapters.ssh import ParamikoShell
 from opsbot.domain import IncomingCommand, IncomingMessage
 from tests.safety.conftest import Figures, Scale
 from tests.safety.hostile_names import hostile
+from tests.safety.network_watch import WATCH
 from tests.scenario.house import ALICE, CHANNEL, HOSTS, THREAD, House, World
 from tests.scripted_model import Say, call
 from tests.ssh_servers import Keys, pin_of
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ("web-1", "web-2", "db-1")
-# What Python tells its audit hooks of, and the system calls behind it.
-LOOKS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.sendto")
-
-
-class Watch:
-    """Counts what the process does with the network. An audit hook stays for good, so there is one."""
-
-    def __init__(self) -> None:
-        self.on = False
-        self.seen: list[str] = []
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.on and event in LOOKS:
-            self.seen.append(f"{event} {arguments[1:]!r}")
-
-
-WATCH = Watch()
 
 
 def world_on_real_ssh(folder: Path) -> World:
@@ -76,7 +59,7 @@ async def ask_for_each(names: list[str], folder: Path) -> None:
 @pytest.mark.timeout(600)
 async def test_a_thousand_foreign_names_lead_nowhere(tmp_path: Path, figures: Figures, scale: Scale) -> None:
     names = hostile(scale(120, 1_000), 14, REAL)
-    WATCH.seen.clear()
+    WATCH.clear()
     await ask_for_each(names, tmp_path)
     figures.note(hostile_host_names=len(names), lookups_and_connections=len(WATCH.seen))
     assert WATCH.seen == []
@@ -84,7 +67,7 @@ async def test_a_thousand_foreign_names_lead_nowhere(tmp_path: Path, figures: Fi
 
 async def test_the_watch_sees_a_name_that_is_known(tmp_path: Path) -> None:
     """The count above means something: a real name does lead to a connection."""
-    WATCH.seen.clear()
+    WATCH.clear()
     await ask_for_each(["web-1"], tmp_path)
     assert any("('127.0.0.1', 9)" in each for each in WATCH.seen)
 

@@ -18,8 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from opsbot.adapters import certificates as certificates_module
 from opsbot.adapters import probes
+from opsbot.adapters.addresses import addresses
 from opsbot.adapters.certificates import certificates, of_endpoint, parse_files
-from opsbot.adapters.probes import addresses, check_all, lookups
+from opsbot.adapters.probes import check_all, lookups
 from opsbot.domain import CommandResult, HealthCheck, Host
 from opsbot.errors import HostUnreachable
 from tests.fake_shell import FakeShell
