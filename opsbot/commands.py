@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from opsbot.errors import BadArguments
+from opsbot.readable import plain_text
 
 _MAX_LENGTH = 1000
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
@@ -161,6 +162,19 @@ _OTHERS = (
 )
 USAGES = (*(form.usage for form in (*_READING, *_WRITING)), *_OTHERS)
 WORDS = tuple(usage.words.split()[0] for usage in USAGES)
+
+
+def check_visible(text: str) -> None:
+    """Refuse what cannot be seen among the names of a command as it was typed: names are refused, never repaired.
+
+    Questions and reasons are words for people, and are cleaned instead.
+
+    Raises:
+        BadArguments: there is something that is not shown.
+    """
+    names = text.partition(" because ")[0]
+    if not names.lstrip().lower().startswith("ask ") and plain_text(names) != names:
+        raise BadArguments("That command holds characters that cannot be seen; type its names again.")
 
 
 def parse(text: str) -> Command:

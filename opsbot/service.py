@@ -200,7 +200,9 @@ class Service:
                 assert_never(event)
 
     def _taken_in(self, event: Incoming) -> Incoming:
-        """Clean and redact what a person typed: it goes on to the model, the store and chat."""
+        """Clean and redact what a person typed: it goes on to the model, the store and chat. Raises BadArguments."""
+        if isinstance(event, IncomingCommand):
+            commands.check_visible(event.text)
         if isinstance(event, IncomingMessage | IncomingCommand):
             return replace(event, text=self._parts.intake.text(event.text))
         return event

@@ -7,10 +7,11 @@ import pytest
 from tests.sabotage.actions import ACTIONS
 from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
 from tests.sabotage.decisions import DECISIONS
+from tests.sabotage.doors import DOORS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS)
 
 
 @pytest.fixture(scope="module")

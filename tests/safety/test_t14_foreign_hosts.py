@@ -46,7 +46,7 @@ async def ask_for_each(names: list[str], folder: Path) -> None:
             tool = ("server_status", "service_logs", "restart_service")[number % 3]
             more = {} if tool == "server_status" else {"unit": "nginx"}
             world.model.add(Say(calls=(call(tool, hosts=[name], **more),)), "I could not.")
-            await house.send(IncomingMessage(THREAD, ALICE, "look", f"m{number}"))
+            await house.send(IncomingMessage(THREAD, ALICE, f"look {number}", f"m{number}"))
             await house.send(IncomingCommand(CHANNEL, ALICE, f"status {name}", reply_to="r"))
             await house.send(IncomingCommand(CHANNEL, ALICE, f"restart nginx {name}", reply_to="r"))
             await house.quiet()

@@ -1,6 +1,7 @@
 """The probe channel: one shell per host, asked one fixed question at a time, and given up at the first oddity."""
 
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from opsbot.adapters.hostfacts import MAX_BYTES, Probe
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
+from opsbot.adapters.ssh_probe import PROBE_WORDS
 from opsbot.domain import Host
 from opsbot.errors import CommandTimedOut, HostUnreachable, ToolError
 from tests import ssh_answers
@@ -100,6 +102,35 @@ def test_a_command_that_reads_its_input_does_not_eat_the_next_question(
     with SshServer(keys, RealShell(path=f"{tmp_path}:/usr/bin:/bin")) as server, ThreadPoolExecutor(4) as calls:
         asked = [calls.submit(machines.facts, server.host(), timeout_s=TIMEOUT_S) for _ in range(4)]
         assert [call.result().memory_total_bytes for call in asked] == [MEMORY_BYTES] * 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ask 0a 0b touch {mark}",
+        "ask 0a 0b vitals; touch {mark}",
+        "ask 0a 0b $(touch {mark})",
+        "ask 0a 0b `touch {mark}`",
+        "ask $(touch {mark}) 0b vitals",
+        "ask 0a;touch${{IFS}}{mark} 0b vitals",
+        "ask 0a 0b",
+        "ask",
+        "touch {mark}",
+        "vitals",
+        "run 0a 0b vitals",
+        "facts() {{ touch {mark}; }}",
+        "ask 0a 0b facts sampled more",
+        "ask 0A 0b vitals",
+        "",
+    ],
+)
+def test_nothing_that_is_written_to_the_channel_is_run(line: str, tmp_path: Path) -> None:
+    """It knows its questions by name, and ends at anything else."""
+    mark = tmp_path / "mark"
+    written = f"{line.format(mark=mark)}\nask 0a 0b vitals\n"
+    done = subprocess.run(PROBE_WORDS[1:], input=written, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert not mark.exists()
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_only_one_question_is_on_the_channel_at_a_time(machines: HostMachines, keys: Keys) -> None:
