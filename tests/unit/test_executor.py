@@ -239,6 +239,49 @@ async def test_expired_before_and_during_the_checks(executor, catalogue, script)
     assert script.ran == 0
 
 
+async def test_what_waits_for_its_turn_until_it_expired_never_begins(executor, catalogue, script):
+    """Approved and begun in time, but its host comes too late: nothing is claimed."""
+    approval = await approved(executor, catalogue)
+
+    async def late(*_) -> None:
+        executor._clock.advance(300)
+
+    final = await executor.execute(approval, late)
+    assert final.state is ApprovalState.EXPIRED
+    assert script.ran == 0
+    assert await executor._store.operations.started(approval.id) == frozenset()
+
+
+async def test_an_intent_that_takes_until_the_expiry_to_be_recorded_is_not_carried_out(
+    executor, catalogue, script, monkeypatch
+):
+    approval = await approved(executor, catalogue)
+    claim = executor._store.operations.claim
+
+    async def slow(*arguments, **named):
+        done = await claim(*arguments, **named)
+        executor._clock.advance(300)
+        return done
+
+    monkeypatch.setattr(executor._store.operations, "claim", slow)
+    final = await executor.execute(approval, no_progress)
+    assert script.ran == 0
+    assert [outcome.result for outcome in final.outcomes] == [Result.NOT_DONE]
+
+
+async def test_what_began_in_time_goes_on_over_its_other_hosts(executor, catalogue, script):
+    approval = await approved(executor, catalogue, ("a", "b"))
+
+    def act() -> str:
+        executor._clock.advance(300)
+        return "ok"
+
+    script.act = act
+    final = await executor.execute(approval, no_progress)
+    assert final.state is ApprovalState.DONE
+    assert script.ran == 2
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
