@@ -255,6 +255,14 @@ async def test_a_taken_id_is_a_conflict(store: Store) -> None:
     await assert_recorded(store, "approval.requested")
 
 
+async def test_approvals_since_a_time_are_those_asked_for_then_or_later_oldest_first(store: Store) -> None:
+    for approval_id, seconds in (("YOUNG", 20), ("OLDER", 0), ("FIRST", -5), ("EQUAL", 10)):
+        await store.approvals.add(approval(approval_id, created_at=later(seconds)), entry())
+    assert [found.id for found in await store.approvals.since(later(10))] == ["EQUAL", "YOUNG"]
+    assert [found.id for found in await store.approvals.since(later(-100))] == ["FIRST", "OLDER", "EQUAL", "YOUNG"]
+    assert await store.approvals.since(later(21)) == ()
+
+
 async def test_an_unambiguous_prefix_of_4_characters_finds_an_approval(store: Store) -> None:
     for approval_id in ("ABCD12", "ABCD34", "abce56", "ABCD"):
         await store.approvals.add(approval(approval_id), entry())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from opsbot.adapters.slack import card
+from opsbot.adapters.slack import card_buttons
 from opsbot.adapters.slack.blocks import STOP
 from opsbot.adapters.slack.mrkdwn import mentions, plain
 from opsbot.domain import (
@@ -40,14 +40,14 @@ COMMANDS = frozenset({"/ops"})
 TEXT_MAX = 8000
 
 _VERBS = {
-    card.APPROVE: "approve",
-    card.APPROVE_WHILE: "approve_while",
-    card.WITHDRAW: "withdraw",
-    card.DENY: "deny",
-    card.PLAN: "plan",
-    card.PAUSE: "pause",
-    card.RESUME: "resume",
-    card.HALT: "halt",
+    card_buttons.APPROVE: "approve",
+    card_buttons.APPROVE_WHILE: "approve_while",
+    card_buttons.WITHDRAW: "withdraw",
+    card_buttons.DENY: "deny",
+    card_buttons.PLAN: "plan",
+    card_buttons.PAUSE: "pause",
+    card_buttons.RESUME: "resume",
+    card_buttons.HALT: "halt",
 }
 _ID = re.compile(r"[A-Z0-9]{1,32}")
 _TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,8}")
@@ -238,7 +238,7 @@ def _decision(action: Body, place: Place, actor: Actor, message_id: str, reply_t
     if kind == "button" and action_id in _VERBS:
         approval_id, seal = _sealed(action.get("value"))
         return IncomingDecision(place, actor, approval_id, _VERBS[action_id], message_id, reply_to, seal)
-    if kind == "multi_static_select" and action_id == card.LEAVE_OUT:
+    if kind == "multi_static_select" and action_id == card_buttons.LEAVE_OUT:
         approval_id, seal = _sealed(_text(action.get("block_id")).removeprefix("leave_out."))
         return IncomingDecision(
             place, actor, approval_id, "narrow", message_id, reply_to, seal, _chosen(action.get("selected_options"))
