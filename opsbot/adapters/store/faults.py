@@ -15,7 +15,10 @@ _SQLITE_REMEDIES: dict[int, str] = {
     sqlite3.SQLITE_READONLY: "it cannot be written. Check the owner and mode of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Check the path, and the owner and mode of its folder",
     sqlite3.SQLITE_PERM: "it cannot be opened. Check the path, and the owner and mode of its folder",
-    sqlite3.SQLITE_IOERR: "the disk reports an input/output error. Check the disk, then start again",
+    sqlite3.SQLITE_IOERR: (
+        "the disk reports an input/output error, or a limit on the size of files is reached. Check the disk and the "
+        "limits; opsbot goes on by itself once it can write"
+    ),
     sqlite3.SQLITE_CORRUPT: (
         "the file is damaged. Stop opsbot, keep a copy, and restore the latest backup; "
         '`sqlite3 FILE "PRAGMA integrity_check"` lists the damage and `sqlite3 FILE .recover` saves what is left'
