@@ -132,8 +132,9 @@ def verify(
     *,
     expected_head: tuple[int, str] | None = None,
     anchors: Iterable[tuple[int, str]] = (),
+    after: tuple[int, str] = (0, GENESIS),
 ) -> VerifyResult:
-    """Check a whole chain from its first record, in one pass.
+    """Check a whole chain from its first record, in one pass; or what comes after a head that is known to be good.
 
     `expected_head` and `anchors` are (seq, hash) noted elsewhere earlier: the chain must contain them all, and may go
     on behind them. Without any a cut tail, or an older file put back, cannot be seen.
@@ -141,7 +142,7 @@ def verify(
     noted = _noted([*anchors, *([expected_head] if expected_head else [])])
     signed = _signer(key)
     stream = (record if isinstance(record, Line) else line_of(record) for record in records)
-    seq, prev = 0, GENESIS
+    seq, prev = after
     for line in stream:
         if line.seq != seq + 1 or line.prev != prev or signed(_covered(line)) != line.hash:
             return VerifyResult(seq, (seq, prev), _fault(line, seq + 1, stream, signed), seq + 1)

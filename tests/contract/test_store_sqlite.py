@@ -22,6 +22,7 @@ from opsbot.domain import ApprovalState, AuditRecord, Conversation
 from opsbot.errors import StoreError
 from tests.contract.store_writer import CHANGED, CLAIMED, REQUESTED, SAID
 from tests.flipped_bits import flips
+from tests.locked_database import locked
 from tests.records import CAPS, KEY, NOON, PLACE, approval, entry, event, executing, operation, said
 
 
@@ -242,29 +243,16 @@ async def test_nothing_is_written_to_a_file_removed_while_running(path: Path, re
 
 # --- locked, full, read-only -----------------------------------------------------------------------------------------
 
-_LOCKER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN IMMEDIATE")
-print("locked", flush=True)
-sys.stdin.read()
-connection.execute("ROLLBACK")
-"""
-
 
 async def test_a_lock_held_by_another_process_is_waited_for_5_s_then_refused(path: Path) -> None:
     store = await filled(path)
-    with subprocess.Popen(
-        [sys.executable, "-c", _LOCKER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as locker:
-        assert locker.stdout.readline() == "locked\n"
+    with locked(path):
         # Reads go on meanwhile.
         assert len(await store.audit.read()) == 3
         started = time.monotonic()
         with pytest.raises(StoreError, match=r"locked .* 5 s"):
             await store.audit.append(entry())
         assert 4 < time.monotonic() - started < 30
-        locker.stdin.close()
     assert (await store.audit.append(entry())).seq == 4
     await store.close()
 

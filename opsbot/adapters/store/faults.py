@@ -46,6 +46,8 @@ def store_error(error: Exception) -> StoreError:
 
 
 def _of_sqlite(error: sqlite3.Error) -> str:
+    if "decode to UTF-8" in str(error):  # the driver's own, without a code, and with what the row says
+        return _SQLITE_REMEDIES[sqlite3.SQLITE_CORRUPT]
     code = getattr(error, "sqlite_errorcode", None)
     remedy = _SQLITE_REMEDIES.get(code & 0xFF) if code is not None else None
     return remedy or _first_line(error)

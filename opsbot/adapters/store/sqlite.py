@@ -76,7 +76,7 @@ def _begin(connection: Connection) -> None:
 
 def check_integrity(connection: Connection, path: Path) -> None:
     """Raise StoreError when the file's structure is damaged."""
-    found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    found: str = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
     if found != "ok":
         raise StoreError(
             f"The database {path} is damaged ({found.splitlines()[-1]}). Keep a copy, then restore the latest backup; "

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from opsbot.adapters.store import migrate, postgres, schema, sqlite
 from opsbot.adapters.store.approvals import ApprovalRows, SqlApprovals
 from opsbot.adapters.store.audit_log import SqlAuditLog, read_lines_page, read_page
-from opsbot.adapters.store.chain import AuditChain
+from opsbot.adapters.store.chain import AuditChain, last_record
 from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Anchor, Database
 from opsbot.adapters.store.faults import FAULTS, store_error
@@ -124,9 +124,8 @@ def _open_postgres(url: URL, audit_key: bytes, watch: Watch) -> SqlStore:
 
     def prepare(connection: Connection) -> None:
         postgres.lock_migrations(connection)
+        _check_log(connection, audit_key, watch)
         migrate.upgrade(connection, audit_key)
-        AuditChain(audit_key).check_end(connection)
-        _check_anchored(connection, watch.anchored)
         membership.join(connection, alone=False)
 
     try:
@@ -151,10 +150,11 @@ def _open_sqlite(path: Path, audit_key: bytes, watch: Watch) -> SqlStore:
         sqlite.refuse_vanished(path, head)
         sidecar.adopt()
         database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_noting(sidecar, watch))
-        database.write_now(lambda connection: _check_file(connection, path, head, watch.anchored))
+        database.write_now(lambda connection: _check_file(connection, path, head))
+        database.write_now(lambda connection: _check_log(connection, audit_key, watch))
         database.write_now(lambda connection: migrate.upgrade(connection, audit_key))
         database.write_now(lambda connection: membership.join(connection, alone=True))
-        sidecar.note(database.read_now(AuditChain(audit_key).check_end))
+        sidecar.note(database.read_now(last_record))
     except BaseException as error:
         if database is not None:
             database.close_now()
@@ -166,16 +166,18 @@ def _open_sqlite(path: Path, audit_key: bytes, watch: Watch) -> SqlStore:
     return SqlStore(_Doors(database, reader, released=sidecar.release), membership, audit_key)
 
 
-def _check_file(connection: Connection, path: Path, head: sqlite.Head | None, anchored: tuple[int, str] | None) -> None:
+def _check_file(connection: Connection, path: Path, head: sqlite.Head | None) -> None:
     """Refuse a damaged or rolled back file before anything is written to it."""
     sqlite.check_integrity(connection, path)
     if head is not None:
         sqlite.refuse_rolled_back(path, head, _hash_at(connection, head.seq))
-    _check_anchored(connection, anchored)
 
 
-def _check_anchored(connection: Connection, head: tuple[int, str] | None) -> None:
-    """Refuse a database that lacks a record whose head was noted elsewhere."""
+def _check_log(connection: Connection, audit_key: bytes, watch: Watch) -> None:
+    """Refuse a database whose log is damaged at its end, or lacks a record whose head was noted elsewhere."""
+    if inspect(connection).has_table(schema.audit.name):
+        AuditChain(audit_key).check_end(connection)
+    head = watch.anchored
     if head is not None and _hash_at(connection, head[0]) != head[1]:
         raise StoreError(
             f"The database lacks audit record {head[0]}, whose head was noted in audit.anchor.file: an older copy was "
