@@ -1,6 +1,7 @@
 """What people do in the workbench reaches the handler once, in both modes, and only after it is in the inbox."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -169,3 +170,8 @@ async def reconnected(on: Stage) -> None:
     async with asyncio.timeout(30):
         while not await online():
             await asyncio.sleep(0.1)
+
+
+async def test_bolt_leaves_the_level_of_our_own_log_alone() -> None:
+    async with stage():
+        assert logging.getLogger("opsbot").level == logging.NOTSET

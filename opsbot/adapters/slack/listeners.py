@@ -92,7 +92,8 @@ def build_app(acceptance: Acceptance, home: Home, client: AsyncWebClient, *, sig
         return AuthorizeResult(enterprise_id=None, team_id=home.team_id, bot_user_id=home.bot_user_id)
 
     app = AsyncApp(
-        name="opsbot",
+        # Bolt gives the logger of this name a level of its own; ours must not be below it.
+        name="slack_bolt.opsbot",
         signing_secret=signing_secret,
         client=client,
         authorize=authorize,
