@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from opsbot.domain import Chart, HostOutcome, Impact, Json, Series, ToolResult
@@ -53,6 +54,7 @@ class _Slot:
 class _Walk:
     """A value on its way through: its texts by the place they stand at, list positions aside."""
 
+    line: Callable[[str], str]
     streams: dict[tuple[str, ...], list[_Slot]] = field(default_factory=lambda: defaultdict(list))
     leaves: int = 0
     left_out: int = 0
@@ -91,9 +93,12 @@ class _Walk:
                 yield item
 
     def _key(self, name: object) -> str:
-        # A key that is no identifier was not written by the tool's author.
-        self.named_freely = self.named_freely or not str(name).isidentifier() or not str(name).isascii()
-        return plain_line(str(name), limit=_KEY_MAX)
+        key = str(name)
+        if key.isidentifier() and key.isascii() and len(key) <= _KEY_MAX:
+            return key
+        # It was not written by the tool's author.
+        self.named_freely = True
+        return self.line(key)
 
     def _slot(self, text: str, path: tuple[str, ...]) -> _Slot:
         slot = _Slot(shortened(_readable(text[: 2 * _STRING_MAX]), _STRING_MAX, of=len(text)))
@@ -127,22 +132,24 @@ class Intake:
 
     def line(self, text: str, *, limit: int = _FACT_MAX) -> str:
         """Return one line, visible and redacted."""
-        return shortened(self._redactor.text(_MENTION.sub("‹", plain_line(text, limit=8 * limit))), limit)
+        # Redacted before line breaks become blanks: a secret may be wrapped.
+        shown = plain_line(self._redactor.text(_readable(text[: 8 * limit])), limit=8 * limit)
+        return shortened(shown, limit, of=len(text))
 
     def text(self, text: str, *, limit: int = _STRING_MAX) -> str:
         """Return the text, visible and redacted."""
         return shortened(self._redactor.text(_readable(text)), limit)
 
-    def holds_secret(self, text: str) -> bool:
-        """Whether one of the bot's own secrets stands in the text."""
-        return self._redactor.exact(text) != text
+    def exact(self, text: str) -> str:
+        """Return the text without the bot's own secrets, and otherwise as it is: for what is read to the letter."""
+        return self._redactor.exact(text)
 
     def value(self, value: Any) -> Taken:
         """Take in what a tool returned. Texts at the same place of a list are redacted as one: a secret may be wrapped.
 
         Dataclasses stay what they are, sets become lists, and what is not data becomes its text.
         """
-        walk = _Walk()
+        walk = _Walk(partial(self.line, limit=_KEY_MAX))
         shaped = walk.into(value, ())
         vocabulary = self._vocabulary()
         untrusted = bool(walk.left_out) or walk.named_freely

@@ -97,6 +97,8 @@ def _redacted(value: Any, redactor: Redactor, depth: int) -> Any:
         return redactor.text(value)
     if depth and isinstance(value, dict):
         return {str(key): _redacted(item, redactor, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return redactor.texts(value)  # lines of one text may share a secret
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item, redactor, depth - 1) for item in _ordered(value)]
     return redactor.text(repr(value))

@@ -38,6 +38,7 @@ from opsbot.intake import Intake, as_json, error_json
 from opsbot.minutes import Minutes
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
+from opsbot.redact import HIDDEN
 
 log = structlog.get_logger(__name__)
 
@@ -215,8 +216,8 @@ class TurnLoop:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
         if call.tool == DESCRIBE_TOOLS:
             return self.intake.result(call.call_id, self._described(call), untrusted=False)
-        if self.intake.holds_secret(call.arguments):
-            raise BadArguments("The arguments hold a secret of opsbot's own, so they are not used.")
+        if HIDDEN in call.arguments:
+            raise BadArguments("The arguments hold a secret that was hidden, so they are not used.")
         prepared = self.catalogue.from_call(call)
         asker = await self.identify(last_asker(conversation))
         now = self.clock.now()
@@ -295,6 +296,7 @@ class TurnLoop:
                     done = event
         spent.tokens += usage.input_tokens + usage.output_tokens
         log.info("model.replied", calls=len(calls), input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        calls = [replace(c, tool=self.intake.exact(c.tool), arguments=self.intake.exact(c.arguments)) for c in calls]
         return _complete(conversation, self.intake.text(text), calls, usage, done)
 
     async def _give_up(

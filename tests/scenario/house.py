@@ -104,12 +104,12 @@ class World:
 class House:
     """One process of the bot, and people around it. `await house.start()` before use, `await house.stop()` after."""
 
-    def __init__(self, world: World, *, tools: Sequence[Path] = ()) -> None:
+    def __init__(self, world: World, *, tools: Sequence[Path] = (), registry: Registry | None = None) -> None:
         self.world = world
         self.replica = Replica(world.store.replicas, world.store.leases, world.clock)
         chat = world.chat_of(self.replica) if world.chat_of else world.chat
         ports = Ports(world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
-        registry = load_tools([SHIPPED, *tools]) if tools else _shipped()
+        registry = registry or (load_tools([SHIPPED, *tools]) if tools else _shipped())
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(
             rules=world.rules,
