@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from opsbot import commands
 from opsbot.adapters.clock import SystemClock
-from opsbot.adapters.slack import card, incoming
+from opsbot.adapters.slack import card_buttons, incoming
 from opsbot.adapters.slack.blocks import STOP
 from opsbot.approvals import Proposal, open_approval
 from opsbot.delivery import card_key
@@ -21,7 +21,7 @@ from tests.safety.workplace import HOSTS, OPS, RULES, TEAM, Workplace, workplace
 from tests.workbench_fixture import MANIFEST
 
 CAROL = "U0CAROL"
-BUTTONS = (*incoming._VERBS, card.LEAVE_OUT, STOP)
+BUTTONS = (*incoming._VERBS, card_buttons.LEAVE_OUT, STOP)
 # What each argument of a tool may be, so that nothing but the person is wrong with the call.
 WORDS = {
     "unit": "nginx",

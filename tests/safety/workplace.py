@@ -13,7 +13,7 @@ import opsbot_tools
 
 from opsbot.actions import Catalogue
 from opsbot.adapters.clock import SystemClock
-from opsbot.adapters.slack import SlackConnection, card
+from opsbot.adapters.slack import SlackConnection, card_buttons
 from opsbot.assembly import Ports, Settings, assemble
 from opsbot.discovery import load_tools
 from opsbot.domain import Approval, AuditEntry, Host, HostVerb, UnitVerb
@@ -135,7 +135,7 @@ class Workplace:
         values = {each["action_id"]: each["value"] for each in elements if "value" in each}
         used = value or values.get(action_id) or next(iter(values.values()))
         action = {"type": "button", "action_id": action_id, "action_ts": f"1700.{number:06d}", "value": used}
-        if action_id == card.LEAVE_OUT:
+        if action_id == card_buttons.LEAVE_OUT:
             action |= {"type": "multi_static_select", "block_id": f"leave_out.{used}"}
             action["selected_options"] = [{"value": "0"}]
         return {
