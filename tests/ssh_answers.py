@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import paramiko
+from paramiko.common import cMSG_CHANNEL_DATA
 
 from opsbot.adapters.ssh import command_line
 from opsbot.adapters.ssh_probe import PROBE_WORDS
@@ -168,3 +169,45 @@ def splits(probe: Answer, command: Answer | None = None) -> Answer:
     """Answer probe channels so, and commands otherwise (by default in a real shell)."""
     real = command or RealShell()
     return lambda exec_: (probe if exec_.line == PROBE else real)(exec_)
+
+
+# --- what hosts say that should not be believed ----------------------------------------------------------------------
+
+
+def says(*pieces: bytes, error: bytes = b"", status: int = 0) -> Answer:
+    """Answer every command with these pieces."""
+
+    def answer(exec_: Exec) -> int:
+        for piece in pieces:
+            exec_.say(piece)
+        if error:
+            exec_.say_error(error)
+        return status
+
+    return answer
+
+
+def floods_standard_error(exec_: Exec) -> int:
+    piece = b"e" * 32768
+    while exec_.wanted:
+        exec_.say_error(piece)
+    return 0
+
+
+def floods_tiny_pieces(exec_: Exec) -> int:
+    """A packet for each byte."""
+    while exec_.wanted:
+        exec_.say(b"x")
+    return 0
+
+
+def floods_without_waiting(exec_: Exec) -> int:
+    """Ignore the window: send what the client did not ask for."""
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_DATA)
+    message.add_int(exec_.channel.remote_chanid)
+    message.add_string(b"w" * 32000)
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        while exec_.wanted and exec_.channel.get_transport().is_active():
+            exec_.channel.get_transport()._send_user_message(message)
+    return 0
