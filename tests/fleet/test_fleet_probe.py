@@ -50,7 +50,7 @@ def h1(fleet_hosts: dict[str, Host], machines: HostMachines) -> Host:
 def processes(as_root: Callable[..., str]) -> Callable[[], list[str]]:
     """The shells of the bot's user on h1."""
     return lambda: [
-        line for line in as_root("h1", "ps", "-u", "bot", "-o", "args=").splitlines() if line.strip() == "sh"
+        line for line in as_root("h1", "ps", "-u", "bot", "-o", "comm=").splitlines() if line.strip() == "sh"
     ]
 
 
