@@ -38,6 +38,8 @@ from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask, tier_text
 # Crockford's base 32 without letters that read like digits: ids are spoken over the phone at 3 a.m.
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_LENGTH = 8
+# Ends of an approval in which its note says why it was not carried out.
+_NOT_RUN = (ApprovalState.STALE, ApprovalState.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,7 @@ def expire(approval: Approval, now: Moment) -> Approval:
     if not why:
         raise NotAllowed("It has not expired yet.")
     note = approval.note if now.at >= approval.expires_at else f"It expired: {why}."
-    return replace(approval, state=ApprovalState.EXPIRED, decided_at=now.at, note=note)
+    return replace(approval, state=ApprovalState.EXPIRED, decided_at=approval.decided_at or now.at, note=note)
 
 
 def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str = "") -> Approval:
@@ -286,18 +288,17 @@ def conclude(approval: Approval, outcomes: Sequence[HostOutcome], *, note: str =
 
 def decided_text(approval: Approval) -> str:
     """Say who decided and when, for somebody who came too late."""
-    if approval.state is ApprovalState.EXPIRED:
-        at = approval.decided_at or approval.expires_at
-        return f"This request expired at {at:%H:%M:%S} UTC; nothing was run. {approval.note}".strip()
-    if approval.state is ApprovalState.STALE:
-        return f"This request is out of date: {approval.note}"
+    when = f"{approval.decided_at:%H:%M:%S} UTC" if approval.decided_at else "an unknown time"
     if approval.state is ApprovalState.WITHDRAWN:
-        when = f" at {approval.decided_at:%H:%M:%S} UTC" if approval.decided_at else ""
-        return f"This request was withdrawn by <@{approval.requester.user_id}>, who made it{when}; nothing was run."
+        return (
+            f"This request was withdrawn by <@{approval.requester.user_id}>, who made it, at {when}; nothing was run."
+        )
+    if approval.state is ApprovalState.EXPIRED and not approval.reviews:
+        return f"This request expired at {when}; nothing was run. {approval.note}".strip()
     verb = "denied" if approval.state is ApprovalState.DENIED else "approved"
     people = " and ".join(f"<@{done.actor.user_id}>" for done in approval.reviews) or "nobody"
-    when = f"{approval.decided_at:%H:%M:%S} UTC" if approval.decided_at else "an unknown time"
-    return f"Already decided: {verb} by {people} at {when}. It is now {approval.state}."
+    why = f": {approval.note}" if approval.note and approval.state in _NOT_RUN else ""
+    return f"Already decided: {verb} by {people} at {when}. It is now {approval.state}{why}"[:900].rstrip(".") + "."
 
 
 def result_for_model(approval: Approval) -> ToolResult:

@@ -282,7 +282,7 @@ class Executor:
             prepared = await self.recheck(approval, approval.action.hosts)
             approvals.check_in_time(approval, self._clock.moment())
         except Expired as error:
-            late = replace(approval, state=ApprovalState.EXPIRED, note=str(error), decided_at=self._clock.now())
+            late = replace(approval, state=ApprovalState.EXPIRED, note=str(error))
             return await self.save(late, approval, "execution.refused", note=str(error))
         except ApprovalError as error:
             stale = replace(approval, state=ApprovalState.STALE, note=str(error))

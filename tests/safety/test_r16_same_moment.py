@@ -35,7 +35,7 @@ RACES = {
     "the requester withdraws": ("web-1", ["withdraw"] + ["approve"] * (RIVALS - 1), 1),
     "two are needed": ("lab-1", ["approve"] * RIVALS, 2),
 }
-_TOLD = re.compile(r"(?:(approved|denied) by (.+) at|withdrawn by <@(\w+)>, who made it at) \d\d:\d\d:\d\d UTC")
+_TOLD = re.compile(r"(?:(approved|denied) by (.+) at|withdrawn by <@(\w+)>, who made it, at) \d\d:\d\d:\d\d UTC")
 _PATIENCE_S = 60
 
 
@@ -88,7 +88,7 @@ async def test_exactly_one_counts_and_the_others_learn_of_whom(
     world = World(store=store, rules=MANY_APPROVERS)
     house = House(world)
     rivals = await asyncio.to_thread(lambda: [Rival(person, world) for person in PEOPLE])
-    rounds = scale(3, 250)
+    rounds = scale(3, 125)
     for _ in range(rounds):
         await house.types(ALICE, f"restart nginx {host}")
         (pending,) = await store.approvals.in_state(ApprovalState.PENDING)
@@ -96,6 +96,7 @@ async def test_exactly_one_counts_and_the_others_learn_of_whom(
         pressed = [rival.presses(pending, verb, barrier) for rival, verb in zip(rivals, verbs, strict=True)]
         ends = await asyncio.gather(*map(asyncio.wrap_future, pressed), return_exceptions=True)  # type: ignore[arg-type]
         await _check(store, pending.id, ends, winners)
+        world.clock.advance(3_600)  # so that no cap on how much is done keeps the next from running
     for rival in rivals:
         rival.close()
     approved = [r for r in await _all(store) if r.entry.kind == "execution.intent"]

@@ -268,8 +268,14 @@ def _state_line(approval: Approval) -> str:
     return _undone(approval)
 
 
+def _was_approved(approval: Approval) -> bool:
+    ended_later = approval.state in (ApprovalState.EXPIRED, ApprovalState.STALE)
+    return ended_later and sum(review.approve for review in approval.reviews) >= approval.needed
+
+
 def _undone(approval: Approval) -> str:
-    when = f" {_moment(approval.decided_at)}" if approval.decided_at else ""
+    # What was approved first has its time beside who approved it.
+    when = f" {_moment(approval.decided_at)}" if approval.decided_at and not _was_approved(approval) else ""
     why = {
         ApprovalState.WITHDRAWN: f"*Withdrawn* by {_person(approval.requester)}{when}.",
         ApprovalState.STALE: f"*Stale*{when}: what was asked is no longer what would run.",
