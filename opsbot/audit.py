@@ -65,7 +65,7 @@ def sign(text: bytes, key: bytes) -> str:
 
 def genuine(record: AuditRecord, key: bytes) -> bool:
     """Whether the record's own hash fits its content; says nothing about its neighbours."""
-    return _genuine(line_of(record), lambda text: sign(text, key))
+    return fits(line_of(record), key)
 
 
 # --- lines: records as they are stored -------------------------------------------------------------------------------
@@ -184,6 +184,11 @@ def _signer(key: bytes) -> Callable[[bytes], str]:
         return one.hexdigest()
 
     return signed
+
+
+def fits(line: Line, key: bytes) -> bool:
+    """Whether a stored line fits its own hash; says nothing about its neighbours."""
+    return _genuine(line, _signer(key))
 
 
 def _genuine(line: Line, signed: Callable[[bytes], str]) -> bool:

@@ -22,7 +22,7 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.slack.connection import SlackConnection
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
-from opsbot.adapters.store.store import SqlStore, Watch, has_audit, open_store
+from opsbot.adapters.store import SqlStore, Watch, has_audit, open_store
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.anchoring import Anchoring
 from opsbot.assembly import Ports, Settings, assemble

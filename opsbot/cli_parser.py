@@ -233,6 +233,26 @@ def _add_audit(commands: _Commands) -> None:
     verify.add_argument("--head", metavar="SEQ:HASH", help=text)
     text = "a syslog, journal or channel export with heads noted by the bot; `-`: stdin; may be given several times"
     verify.add_argument("--anchors", metavar="FILE", action="append", help=text)
+    _add_audit_export(actions)
+
+
+def _add_audit_export(actions: _Commands) -> None:
+    examples = (
+        "  opsbot audit export --format md --approval 7KQ2M4AB > incident.md\n"
+        "  opsbot audit export --format csv --since 2026-11-01 --until 2026-12-01 --output november.csv\n"
+        "  opsbot audit export --format json | gzip > audit.json.gz\n"
+    )
+    does = "write the log, or a part of it: JSON lines, CSV, or the timeline of an incident in Markdown"
+    export = _command(actions, "export", does, "cli_export:export", examples)
+    export.add_argument("--format", choices=("json", "csv", "md"), required=True, help="what to write")
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--approval", metavar="ID", help="one request, as on its card")
+    which.add_argument("--conversation", metavar="ID", help="one conversation: team/channel/thread")
+    text = "from this time on: 2026-11-20, 2026-11-20T12:30 (UTC), or 90m, 24h, 7d ago"
+    export.add_argument("--since", metavar="TIME", help=text)
+    export.add_argument("--until", metavar="TIME", help="up to this time")
+    export.add_argument("--output", metavar="FILE", help="where to write (default: stdout)")
+    export.add_argument("--force", action="store_true", help="replace the output file if it is there")
 
 
 def _add_manifest(commands: _Commands) -> None:

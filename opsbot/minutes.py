@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from opsbot.intake import Intake
 # Arguments, reasons and closing words are kept up to this length; their hash covers all of them.
 _KEPT_CHARS = 300
 _NAME_CHARS = 64
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Minutes:
@@ -116,7 +118,9 @@ class Minutes:
 
 def digest_of(text: str) -> dict[str, Json]:
     """Name a text without repeating it."""
-    return {"sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), "characters": len(text)}
+    # As it is stored: no database takes halves of characters.
+    whole = _HALVES.sub("\ufffd", text)
+    return {"sha256": hashlib.sha256(whole.encode()).hexdigest(), "characters": len(text)}
 
 
 def _safe(text: str) -> str:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from opsbot.adapters.clock import SystemClock
-from opsbot.adapters.store.store import open_store
+from opsbot.adapters.store import open_store
 from opsbot.domain import Approval, ApprovalState, Card
 from opsbot.errors import OpsbotError
 from tests.records import KEY

@@ -13,7 +13,7 @@ from slack_bolt.async_app import AsyncApp
 from opsbot import audit
 from opsbot.adapters.slack import entrance
 from opsbot.adapters.slack.entrance import HttpEntrance
-from opsbot.adapters.store.store import noted_head, read_audit
+from opsbot.adapters.store import noted_head, read_audit
 from tests.records import KEY
 from tests.safety.conftest import FULL, Figures
 from tests.safety.faked_time import ClockBotProcess

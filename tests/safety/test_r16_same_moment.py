@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opsbot.adapters.store.store import open_store
+from opsbot.adapters.store import open_store
 from opsbot.approvals import Click
 from opsbot.domain import Actor, Approval, ApprovalState
 from opsbot.errors import AlreadyDecided

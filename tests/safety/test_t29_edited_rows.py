@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Engine, Table, create_engine, delete, insert, select, update
 
-from opsbot.adapters.store import schema
-from opsbot.adapters.store.store import open_store
+from opsbot.adapters.store import open_store, schema
 from opsbot.approvals import entry
 from opsbot.domain import Approval, ApprovalState, Operation
 from opsbot.errors import StoreError

@@ -45,11 +45,15 @@ def read_page(connection: Connection, after: int | None, limit: int) -> tuple[Au
     return tuple(record_of(row) for row in _page(connection, after, limit))
 
 
-def read_lines_page(connection: Connection, after: int | None, limit: int) -> tuple[Line, ...]:
-    """As `read_page`, without making sense of what the records say."""
-    return tuple(line_of(row) for row in _page(connection, after, limit))
+def read_lines_page(
+    connection: Connection, after: int | None, limit: int, *, approval_id: str = ""
+) -> tuple[Line, ...]:
+    """As `read_page`, without making sense of what the records say; those of one approval, if it is named."""
+    return tuple(line_of(row) for row in _page(connection, after, limit, approval_id))
 
 
-def _page(connection: Connection, after: int | None, limit: int) -> Sequence[AuditRow]:
-    query = SELECT.limit(limit) if after is None else SELECT.where(schema.audit.c.seq > after).limit(limit)
-    return connection.execute(query).all()
+def _page(connection: Connection, after: int | None, limit: int, approval_id: str = "") -> Sequence[AuditRow]:
+    query = SELECT if after is None else SELECT.where(schema.audit.c.seq > after)
+    if approval_id:
+        query = query.where(schema.audit.c.approval_id == approval_id)
+    return connection.execute(query.limit(limit)).all()

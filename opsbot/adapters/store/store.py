@@ -1,23 +1,20 @@
 """The store: one database with its parts, and how it is opened, closed and looked at."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
-from sqlalchemy import URL, Connection, Engine, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, inspect, select
 
 from opsbot.adapters.store import migrate, postgres, schema, sqlite
+from opsbot.adapters.store.address import parse_url, path_of
 from opsbot.adapters.store.approvals import ApprovalRows, SqlApprovals
-from opsbot.adapters.store.audit_log import SqlAuditLog, read_lines_page, read_page
+from opsbot.adapters.store.audit_log import SqlAuditLog
 from opsbot.adapters.store.chain import AuditChain, last_record
 from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Anchor, Database
-from opsbot.adapters.store.faults import FAULTS, store_error
 from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.inbox import SqlInbox
 from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
@@ -25,13 +22,10 @@ from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.samples import SqlSamples
-from opsbot.audit import Line
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
 
 log = structlog.get_logger(__name__)
-
-S = TypeVar("S", AuditRecord, Line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +104,10 @@ def open_store(url: str, *, audit_key: bytes, watch: Watch = _UNWATCHED) -> SqlS
     Raises:
         StoreError: it cannot be used; the text says why and what to do.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         return _open_postgres(parsed, audit_key, watch)
-    return _open_sqlite(_path_of(parsed), audit_key, watch)
+    return _open_sqlite(path_of(parsed), audit_key, watch)
 
 
 def _open_postgres(url: URL, audit_key: bytes, watch: Watch) -> SqlStore:
@@ -207,87 +201,3 @@ def _noting(sidecar: sqlite.Sidecar, watch: Watch) -> Anchor:
 
 def _cannot_open(path: Path, error: OSError) -> StoreError:
     return StoreError(f"The database {path} cannot be opened: {error.strerror}. Check the path, its owner and mode.")
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreError("The database URL cannot be read. Use `sqlite:///path` or `postgresql://…`.") from error
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(
-            f"The database URL names {parsed.get_backend_name()!r}. Use `sqlite:///path` or `postgresql://…`."
-        )
-    return parsed
-
-
-def _path_of(url: URL) -> Path:
-    if not url.database or url.database == ":memory:" or url.query:
-        raise StoreError(
-            f"The database URL {url} names no file. Use `sqlite:///path`: a store must outlive the process."
-        )
-    return Path(url.database).absolute()
-
-
-# --- looking, beside a running bot -----------------------------------------------------------------------------------
-
-
-def has_audit(url: str) -> bool:
-    """Whether audit records were ever written there, as far as database and sidecar tell. Raises StoreError."""
-    parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        path = _path_of(parsed)
-        if (sqlite.read_head(path) or sqlite.Head(0, "")).seq > 0:
-            return True
-        if not path.exists() or path.stat().st_size == 0:
-            return False
-    with _reader(parsed) as connection:
-        known = inspect(connection).has_table(schema.audit.name)
-        return known and connection.execute(select(schema.audit.c.seq).limit(1)).first() is not None
-
-
-def noted_head(url: str) -> tuple[int, str] | None:
-    """Return the head that an SQLite database's sidecar notes, for `audit.verify`; None if there is none.
-
-    Read it before the records: while the bot runs the log grows, and must contain what was noted earlier.
-    """
-    parsed = _parse(url)
-    head = sqlite.read_head(_path_of(parsed)) if parsed.get_backend_name() == "sqlite" else None
-    return (head.seq, head.hash) if head is not None and head.seq > 0 else None
-
-
-def read_audit(url: str, *, batch: int = 1000) -> Iterator[AuditRecord]:
-    """Yield every audit record in order, without locking out a running bot. Raises StoreError."""
-    return _paged(url, read_page, batch)
-
-
-def read_lines(url: str, *, batch: int = 1000) -> Iterator[Line]:
-    """Yield every audit record as it is stored, in order: ten times faster. Raises StoreError."""
-    return _paged(url, read_lines_page, batch)
-
-
-def _paged(url: str, read: Callable[[Connection, int | None, int], Sequence[S]], batch: int) -> Iterator[S]:
-    parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite" and not _path_of(parsed).exists():
-        raise StoreError(f"There is no database {_path_of(parsed)}.")
-    with _reader(parsed) as connection:
-        if not inspect(connection).has_table(schema.audit.name):
-            return
-        after: int | None = None
-        while page := read(connection, after, batch):
-            yield from page
-            after = page[-1].seq
-
-
-@contextmanager
-def _reader(url: URL) -> Iterator[Connection]:
-    engine: Engine = (
-        postgres.make_engine(url) if url.get_backend_name() == "postgresql" else sqlite.make_reader(_path_of(url))
-    )
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except FAULTS as error:
-        raise store_error(error) from error
-    finally:
-        engine.dispose()
