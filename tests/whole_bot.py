@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 from sqlalchemy import create_engine, text
 
 from tests.workbench_fixture import RunningWorkbench
@@ -158,6 +159,13 @@ class WholeBot:
                 time.sleep(0.2)  # its last words
                 return False
         return True
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds the process has used so far."""
+        assert self._process is not None
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
 
     def kill(self) -> None:
         """End the process as `kill -9` does."""

@@ -1,6 +1,9 @@
 """What the PostgreSQL store does with several replicas, and when the server goes away."""
 
 import asyncio
+import itertools
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -58,6 +61,45 @@ async def test_replicas_never_fork_the_chain(replicas: tuple[SqlStore, SqlStore]
     await asyncio.gather(*(replicas[n % 2].audit.append(entry("x", n=n)) for n in range(80)))
     result = audit.verify(read_audit(postgres_url), KEY)
     assert (result.ok, result.count) == (True, 80)
+
+
+_APPENDER = """
+import asyncio, sys
+from opsbot.adapters.store import open_store
+from tests.records import KEY, entry
+
+async def main():
+    store = open_store(sys.argv[1], audit_key=KEY)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for n in range(50):
+        await asyncio.gather(*(store.audit.append(entry(sys.argv[2], n=n)) for _ in range(3)))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_two_processes_never_fork_the_chain(postgres_url: str) -> None:
+    """As two replicas on two machines: nothing but the database is between them."""
+    command = [sys.executable, "-c", _APPENDER, postgres_url]
+    writers = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    records = list(read_audit(postgres_url))
+    assert audit.verify(records, KEY).ok
+    kinds = [record.entry.kind for record in records]
+    assert Counter(kinds) == {"one": 150, "two": 150}
+    assert sum(one != other for one, other in itertools.pairwise(kinds)) > 10  # they did meet
 
 
 async def test_a_replica_with_an_old_version_of_a_conversation_stops(replicas: tuple[SqlStore, SqlStore]) -> None:
