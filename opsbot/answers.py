@@ -11,6 +11,7 @@ from opsbot.charting import charts_of
 from opsbot.commands import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Moment, Report, Rollout, Table
 from opsbot.executor import FanOut
+from opsbot.holds import Hold, who
 from opsbot.intake import Intake
 from opsbot.policy import tier_text
 from opsbot.rollout import planned
@@ -47,12 +48,34 @@ def tools_report(catalogue: Catalogue) -> Report:
     return Report("", tables=(Table(("tool", "risk", "time limit", "what it does"), rows),))
 
 
-def approvals_report(open_ones: Sequence[Approval], lately: Sequence[Approval], now: Moment) -> Report:
-    """List what waits for people, and which approvals count again for a while."""
+def approvals_report(
+    open_ones: Sequence[Approval], lately: Sequence[Approval], now: Moment, *, holds: Sequence[Hold] = ()
+) -> Report:
+    """List what waits for people, which approvals count again for a while, and what holds actions back."""
     standing_ones = [approval for approval in lately if standing.alive(approval, now)]
     tables = [_open_table(open_ones, now)] if open_ones else []
     tables += [_standing_table(standing_ones, lately)] if standing_ones else []
+    tables += holds_table(holds, ())
     return Report("" if open_ones else "Nothing waits for a decision.", tables=tuple(tables))
+
+
+def holds_table(holds: Sequence[Hold], planned: Sequence[tuple[str, ...]]) -> tuple[Table, ...]:
+    """List what holds now, and the freezes of the configuration: (name, scope, when, reason) each."""
+    rows = tuple(
+        (
+            hold.id,
+            str(hold.kind),
+            str(hold.scope),
+            _at(hold.until) if hold.until else "it is ended",
+            who(hold.by),
+            hold.reason or "none given",
+        )
+        for hold in holds
+    )
+    tables = [Table(("id", "what", "scope", "until", "by", "reason"), rows, "In force")] if rows else []
+    if planned:
+        tables.append(Table(("name", "scope", "when", "reason"), tuple(planned), "In the configuration"))
+    return tuple(tables)
 
 
 def _open_table(open_ones: Sequence[Approval], now: Moment) -> Table:

@@ -1,12 +1,12 @@
 """The core put together on ports: what bootstrap does with the real adapters, and tests with fakes."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
+from opsbot.checkpoint import Brakes
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
@@ -28,6 +28,8 @@ from opsbot.replica import Replica
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
+from opsbot.stopping import Stopping
+from opsbot.throttle import Rates, Throttle, TurnPlaces
 from opsbot.turn import Limits, TurnLoop, spoken_reason
 from opsbot.vocabulary import Vocabulary
 
@@ -59,9 +61,10 @@ class Settings:
     lifetime_s: float = 300.0
     threads: int = 32
     sleep: Callable[[float], None] = time.sleep
-    turns_at_once: int = 16
+    rates: Rates = field(default_factory=Rates)
     bot_name: str = "opsbot"
     sample_every_s: float = 0.0
+    brakes: Brakes = field(default_factory=Brakes)
 
 
 class _KnownWords:
@@ -99,13 +102,22 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         store=ports.store,
         rules=settings.rules,
         clock=ports.clock,
-        surroundings=Surroundings(intake, settings.threads, settings.sleep, recorder, identity.now, replica.check_sure),
+        surroundings=Surroundings(
+            intake,
+            settings.threads,
+            settings.sleep,
+            recorder,
+            identify=identity.now,
+            check=replica.check_sure,
+            brakes=settings.brakes,
+        ),
     )
     seals = ButtonSeals(settings.button_key)
 
     def dress(card: Card) -> Card:
         minutes = executor.standing_minutes(card.approval)
-        return replace(card, seal=seals.of(card.approval), while_minutes=minutes)
+        held = "" if card.approval.state.final else executor.held(card.approval)
+        return replace(card, seal=seals.of(card.approval), while_minutes=minutes, held=held)
 
     chat = RedactedChat(ports.chat, redactor, intake)
     delivery = Delivery(chat, ports.store, dress)
@@ -147,7 +159,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         chat=chat,
         delivery=delivery,
         clock=ports.clock,
-        turns_at_once=asyncio.Semaphore(settings.turns_at_once),
+        places=TurnPlaces(settings.rates),
         replica=replica,
     )
     service = Service(
@@ -166,6 +178,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             dialogue=dialogue,
             recorder=recorder,
             sampling=sampling,
+            throttle=Throttle(ports.clock, settings.rates),
+            stopping=Stopping(ports.store, catalogue, executor, desk, settings.rules, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,
         )

@@ -22,11 +22,13 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.slack.connection import SlackConnection
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.adapters.stop_file import StopFile
 from opsbot.adapters.store import SqlStore, Watch, has_audit, open_store
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.anchoring import Anchoring
 from opsbot.assembly import Ports, Settings, assemble
 from opsbot.audit_key import load_or_create_key, parse_key
+from opsbot.checkpoint import Brakes
 from opsbot.config import Config, Secrets
 from opsbot.config_watch import WatchedConfig
 from opsbot.domain import (
@@ -126,6 +128,7 @@ class _Base:
     key: bytes
     anchoring: Anchoring
     replica: Replica
+    switch: StopFile
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
@@ -139,7 +142,8 @@ class _Base:
         anchoring = Anchoring(key, SystemClock())
         store = open_store(url, audit_key=key, watch=Watch(anchoring.note, newest_in(config.anchor_file(), key)))
         replica = Replica(store.replicas, store.leases, SystemClock())
-        return _Base(config, secrets, redactor, catalogue, store, key, anchoring, replica)
+        switch = StopFile(config.stop_file())
+        return _Base(config, secrets, redactor, catalogue, store, key, anchoring, replica, switch)
 
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:
@@ -180,11 +184,13 @@ async def _running(
         limits=Limits(limits.rounds, limits.calls, limits.tokens, limits.turn_s, base.config.model.max_output_tokens),
         lifetime_s=base.config.policy.approval_expires_s,
         threads=limits.parallel_hosts,
-        turns_at_once=limits.turns_at_once,
+        rates=base.config.rates(),
         sample_every_s=sample_every_s,
+        brakes=Brakes(base.config.caps(), base.config.freezes(), base.switch),
     )
     ports = Ports(base.store, chat, directory, model, machines, SystemClock(), base.replica)
     service = assemble(ports, base.catalogue, base.redactor, settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, base.switch.throw, "SIGUSR1")
     try:
         await _record_start(base, model.name)
         await service.start()

@@ -24,6 +24,7 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.adapters.stop_file import StopFile
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.cli_config import config_path
 from opsbot.config import Config, Secrets, load
@@ -32,6 +33,7 @@ from opsbot.config_secrets import Secret
 from opsbot.diagnosis import Area, Check, Finding, Subject, as_json, exit_code, in_order
 from opsbot.domain import Host
 from opsbot.errors import ConfigError, UnknownHost
+from opsbot.holds import told_why
 from opsbot.readable import plain_line
 from opsbot.redact import Redactor
 from opsbot.toolbox import tools_of
@@ -140,12 +142,20 @@ def _planned(options: argparse.Namespace) -> _Plan:
     ]
     secrets, missing = _secrets(subject, config, areas)
     known += _tools(subject, config)  # after the secrets are fetched: tools find none in the environment
+    known.append(_stop_file(subject, config))
     known += [*missing, *(_untried(areas) if missing else _absent(config, areas))]
     edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
     shell = ParamikoShell(find=config.inventory().hosts.get)
     machines = HostMachines(shell, LocalShell())
     edges += _host_edges(HostDoctor(machines), hosts, options.timeout)
     return _Plan(tuple(edges), tuple(known), Redactor(secrets.values()), machines.close)
+
+
+def _stop_file(subject: Subject, config: Config) -> Finding:
+    stop = StopFile(config.stop_file()).thrown()
+    if stop is None:
+        return subject.ok(Check.STOP_FILE, f"{config.stop_file()} is not there")
+    return subject.warn(Check.STOP_FILE, told_why(stop), "`opsbot resume` removes it, once its reason is gone.")
 
 
 def _hosts(config: Config, names: Sequence[str]) -> tuple[Host, ...]:

@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pin(commands)
     _add_trust(commands)
     _add_import(commands)
+    _add_brakes(commands)
     _add_check(commands)
     _add_doctor(commands)
     _add_sudoers(commands)
@@ -157,6 +158,34 @@ def _add_import(commands: _Commands) -> None:
     parser.add_argument("--user", metavar="NAME", help="log in everywhere as this user, whatever FILE says")
     parser.add_argument("--key", metavar="PATH", help="log in everywhere with this private key, whatever FILE says")
     parser.add_argument("--environment", metavar="NAME", help="the environment of all these hosts")
+
+
+def _add_brakes(commands: _Commands) -> None:
+    examples = "  opsbot stop something is wrong with the network\n"
+    stop = _command(commands, "stop", "stop every action at once; looking goes on", "cli_brakes:stop", examples)
+    stop.add_argument("reason", nargs="*", help="why; several words need no quotes")
+    examples = "  opsbot resume the network is well again\n"
+    resume = _command(commands, "resume", "let actions go on after a stop", "cli_brakes:resume", examples)
+    resume.add_argument("reason", nargs="*", help="why; several words need no quotes")
+    examples = (
+        "  opsbot freeze all --for 2h --reason 'data centre works'\n"
+        "  opsbot freeze environment:production --until '2026-12-27 08:00 Europe/Berlin' --reason holidays\n"
+        "  opsbot freeze nginx@web --reason 'being looked at'\n"
+    )
+    freeze = _command(commands, "freeze", "hold changes back in a part of the inventory", "cli_brakes:freeze", examples)
+    freeze.add_argument(
+        "scope", metavar="SCOPE", help="all, environment:NAME, a group, a host, or SERVICE@ one of them"
+    )
+    freeze.add_argument("--for", dest="for_", metavar="TIME", help="so long: 30m, 2h, 3d (default: until it is ended)")
+    freeze.add_argument("--until", metavar="TIME", help="18:00, or 2026-12-24 18:00; UTC unless a zone follows")
+    freeze.add_argument("--reason", required=True, help="why")
+    examples = "  opsbot unfreeze F7KQ2M --reason 'works are over'\n"
+    unfreeze = _command(commands, "unfreeze", "end a freeze", "cli_brakes:unfreeze", examples)
+    unfreeze.add_argument("name", metavar="ID", help="its id, or its scope if there is only one")
+    unfreeze.add_argument("--reason", required=True, help="why")
+    examples = "  opsbot freezes\n  opsbot freezes --json\n"
+    freezes = _command(commands, "freezes", "list what holds changes back now", "cli_brakes:freezes", examples)
+    freezes.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def _add_check(commands: _Commands) -> None:

@@ -82,7 +82,46 @@ class Help:
     """Show the commands."""
 
 
-Command: TypeAlias = Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Hold back what a scope names. `period`: `for …`, `until …` or nothing (see `periods`)."""
+
+    scope: str
+    period: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfreeze:
+    """End a freeze, by its id or its scope."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListFreezes:
+    """Show what holds actions back."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAll:
+    """Stop every action. A reason is welcome, and never waited for."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAll:
+    """Say that actions may go on."""
+
+    reason: str
+
+
+Brake: TypeAlias = Freeze | Unfreeze | ListFreezes | StopAll | ResumeAll
+Command: TypeAlias = (
+    Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help | Brake
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +195,21 @@ _OTHERS = (
     Usage("explain ID", "everything recorded about a request"),
     Usage("withdraw ID", "take back a request of yours; end an approval for a while"),
     Usage("leave-out ID HOST…", "leave hosts out of a request, before approving it"),
+    Usage("freeze SCOPE [for 2h|until 18:00] because REASON", "hold changes back there; whoever may ask may do it"),
+    Usage("unfreeze ID|SCOPE because REASON", "end a freeze: who made it, or an approver"),
+    Usage("freezes", "what holds changes back now, and by whom"),
+    Usage("stop-all [REASON]", "stop every action at once; reads go on"),
+    Usage("resume-all [REASON]", "let actions go on: two approvers"),
     Usage("ask TEXT", "ask the model"),
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
 )
 USAGES = (*(form.usage for form in (*_READING, *_WRITING)), *_OTHERS)
 WORDS = tuple(usage.words.split()[0] for usage in USAGES)
+
+
+# Commands that are taken in however many messages there are.
+URGENT = frozenset({"stop-all", "resume-all", "freeze", "unfreeze", "freezes", "approvals", "withdraw", "leave-out"})
 
 
 def check_visible(text: str) -> None:
@@ -195,8 +243,12 @@ def parse(text: str) -> Command:
     return parser(words, rest.strip())
 
 
+def _usage_of(word: str) -> Usage:
+    return next(usage for usage in USAGES if usage.words.split()[0] == word)
+
+
 def _usage(word: str) -> str:
-    usage = next(usage for usage in USAGES if usage.words.split()[0] == word)
+    usage = _usage_of(word)
     return f"Usage: `{usage.words}` — {usage.does}."
 
 
@@ -286,10 +338,34 @@ def _writing(form: Form) -> tuple[str, _Parser]:
     return form.usage.words.split()[0], lambda _, rest: _write(form, rest)
 
 
+def _freeze(_: tuple[str, ...], rest: str) -> Command:
+    words, reason = _because(_usage_of("freeze"), rest)
+    if not words or not reason:
+        raise BadArguments(_usage("freeze"))
+    return Freeze(words[0], " ".join(words[1:]), reason)
+
+
+def _unfreeze(_: tuple[str, ...], rest: str) -> Command:
+    words, reason = _because(_usage_of("unfreeze"), rest)
+    if len(words) != 1 or not reason:
+        raise BadArguments(_usage("unfreeze"))
+    return Unfreeze(words[0], reason)
+
+
+def _said(rest: str) -> str:
+    """Return a reason with or without its `because`."""
+    return rest.removeprefix("because ").strip()
+
+
 _PARSERS: dict[str, _Parser] = {
     **dict(_reading(form) for form in _READING),
     **dict(_writing(form) for form in _WRITING),
     "do": _do,
+    "freeze": _freeze,
+    "unfreeze": _unfreeze,
+    "freezes": lambda words, _: _alone("freezes", words, ListFreezes()),
+    "stop-all": lambda _, rest: StopAll(_said(rest)),
+    "resume-all": lambda _, rest: ResumeAll(_said(rest)),
     "hosts": _hosts,
     "explain": _explain,
     "withdraw": _withdraw,

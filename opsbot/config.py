@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
+from opsbot.caps import Caps
+from opsbot.config_brakes import caps_of, freezes_of
 from opsbot.config_checks import cross_faults, file_faults
 from opsbot.config_faults import Place, fault_of
 from opsbot.config_files import Sources
@@ -31,9 +33,11 @@ from opsbot.config_secrets import Secret, SecretRef
 from opsbot.config_yaml import Document, read_file, read_yaml
 from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
 from opsbot.errors import ConfigError
+from opsbot.freezes import PlannedFreeze
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
+from opsbot.throttle import Rates
 from opsbot.units import canonical_unit
 
 # Environment variables that win over the file, and the settings they are.
@@ -133,6 +137,32 @@ class Config:
         """Return how fast people may be asked for approvals, and may answer."""
         limits = self.settings.limits
         return Pace(self.settings.policy.read_s, limits.open_requests, limits.requests, limits.requests_window_s)
+
+    def rates(self) -> Rates:
+        """Return how much people may write, and how many turns work at once."""
+        limits = self.settings.limits
+        return Rates(
+            limits.messages_per_minute,
+            limits.messages_per_minute_per_person,
+            limits.turns_at_once,
+            limits.turns_at_once_per_person,
+            limits.waiting_turns,
+        )
+
+    def caps(self) -> Caps:
+        """Return how much may be done."""
+        return caps_of(self.settings)
+
+    def freezes(self) -> tuple[PlannedFreeze, ...]:
+        """Return the planned freezes."""
+        return freezes_of(self.settings, self.inventory())
+
+    def stop_file(self) -> Path:
+        """Return the stop file: as named, else beside SQLite's file, or beside the configuration."""
+        if self.settings.stop.file:
+            return (self.folder / Path(self.settings.stop.file).expanduser()).absolute()
+        database = self.database_file()
+        return database.with_name("opsbot.stop") if database else (self.folder / "opsbot.stop").absolute()
 
     def risks(self) -> dict[str, Risk]:
         """Return the operator's risk overrides by tool name."""

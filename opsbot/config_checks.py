@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from opsbot.config_brakes import brake_faults
 from opsbot.config_faults import Place, dotted
 from opsbot.config_model import HostEntry, Settings, completed, jump_of
 from opsbot.config_policy_checks import policy_faults
@@ -41,6 +42,7 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
     if settings.audit.anchor.channel is not None and settings.slack is None and ("slack",) not in broken:
         place: Place = ("audit", "anchor", "channel")
         yield place, f"{dotted(place)}: there is no `slack:` section; remove it or add one."
+    yield from brake_faults(settings, broken)
     if 0 < settings.history.every_s < _MIN_HISTORY_S:
         said = f"use 0 (off) or {_MIN_HISTORY_S} to 3600 seconds; looking more often shows no more."
         yield ("history", "every_s"), f"history.every_s: {said}"

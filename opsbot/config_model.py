@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from opsbot.config_freezes import FreezeEntry
 from opsbot.config_policy import Policy
 from opsbot.config_secrets import SecretRef
 from opsbot.config_types import (
@@ -129,9 +130,24 @@ class Limits(Section):
     open_requests: Annotated[int, Field(ge=1, le=100)] = 5
     requests: Annotated[int, Field(ge=1, le=1000)] = 20
     requests_window_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    hosts_per_action: Annotated[int, Field(ge=1, le=1000)] = 10
+    hosts_per_action: Annotated[int, Field(ge=1, le=1000)] = 3
+    hosts_per_action_in: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        default_factory=lambda: {"production": 1}
+    )
+    actions_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 60
+    actions_per_hour_per_person: Annotated[int, Field(ge=1, le=100_000)] = 20
+    messages_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
+    messages_per_minute_per_person: Annotated[int, Field(ge=1, le=100_000)] = 20
     parallel_hosts: Annotated[int, Field(ge=1, le=500)] = 32
     turns_at_once: Annotated[int, Field(ge=1, le=500)] = 16
+    turns_at_once_per_person: Annotated[int, Field(ge=1, le=500)] = 4
+    waiting_turns: Annotated[int, Field(ge=1, le=100_000)] = 50
+
+
+class Stop(Section):
+    """The stop file: while it is there, no action begins."""
+
+    file: Text | None = None
 
 
 class Rollout(Section):
@@ -202,6 +218,8 @@ class Settings(Section):
     tools: Tools = Tools()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    stop: Stop = Stop()
+    freezes: tuple[FreezeEntry, ...] = ()
     rollout: Rollout = Rollout()
     audit: Audit = Audit()
     history: History = History()

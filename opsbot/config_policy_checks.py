@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from opsbot.config_faults import Place, dotted
 from opsbot.config_model import Settings, completed
-from opsbot.config_policy import Approvers, Policy, RotaEntry, RuleEntry
+from opsbot.config_policy import Approvers, Policy, RotaEntry, RuleEntry, When
 from opsbot.inventory import near_misses
 
 _ANY = "*"
@@ -119,10 +119,7 @@ def _meaning_faults(place: Place, rule: RuleEntry) -> Iterator[Fault]:
             here = (*place, setting)
             yield here, f'{dotted(here)}: "*" stands for all of them already; leave it alone there or remove it.'
     if rule.timed:
-        yield from _zone_faults((*place, "when", "timezone"), rule.when.timezone)
-        if rule.when.start == rule.when.end:
-            here = (*place, "when", "end")
-            yield here, f'{dotted(here)}: is when it starts; for whole days write "00:00" and "24:00".'
+        yield from when_faults((*place, "when"), rule.when)
 
 
 class _Names:
@@ -190,7 +187,15 @@ def _split(reference: str) -> tuple[str, str]:
 # --- rotas, people, escalation ---------------------------------------------------------------------------------------
 
 
-def _zone_faults(place: Place, name: str) -> Iterator[Fault]:
+def when_faults(place: Place, when: When) -> Iterator[Fault]:
+    """Yield what is wrong with hours of the week."""
+    yield from zone_faults((*place, "timezone"), when.timezone)
+    if when.start == when.end:
+        here = (*place, "end")
+        yield here, f'{dotted(here)}: is when it starts; for whole days write "00:00" and "24:00".'
+
+
+def zone_faults(place: Place, name: str) -> Iterator[Fault]:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -199,7 +204,7 @@ def _zone_faults(place: Place, name: str) -> Iterator[Fault]:
 
 
 def _rota_faults(place: Place, rota: RotaEntry) -> Iterator[Fault]:
-    yield from _zone_faults((*place, "timezone"), rota.timezone)
+    yield from zone_faults((*place, "timezone"), rota.timezone)
     yield from _day_faults((*place, "starts_on"), rota.starts_on)
     taken: list[tuple[date, date, int]] = []
     for index, override in enumerate(rota.overrides):

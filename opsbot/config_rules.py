@@ -100,6 +100,11 @@ def window(entry: When) -> Window:
     return Window(days, _minutes(entry.start), _minutes(entry.end), ZoneInfo(entry.timezone))
 
 
+def zone_of(name: str) -> ZoneInfo:
+    """Return a time zone that was checked before."""
+    return ZoneInfo(name)
+
+
 def _minutes(clock: str) -> int:
     hours, _, minutes = clock.partition(":")
     return int(hours) * 60 + int(minutes)

@@ -32,6 +32,7 @@ from opsbot.errors import (
     AlreadyDecided,
     ApprovalError,
     Conflict,
+    HeldBack,
     NotAllowed,
     Stale,
     StoreError,
@@ -133,6 +134,7 @@ class ApprovalDesk:
         if decision.verdict is not Verdict.NEED_APPROVAL:
             await self.store.audit.append(prepared.denial(decision, requester, place.key, self.clock.now()))
             raise audited(ToolError(f"Denied by policy ({decision.rule}): {decision.reason}"))
+        await self._check_brakes(prepared, requester, place)
         if decision.reason_required and not reason.strip():
             raise ToolError(needs_reason_text(decision))
         others = await self._openings.others(place, prepared, call_id)
@@ -160,6 +162,16 @@ class ApprovalDesk:
             return stood
         return await self.register.show(approval)
 
+    async def _check_brakes(self, prepared: Prepared, requester: Actor, place: Place) -> None:
+        """Check that nothing holds this back. Raises HeldBack; it is audited."""
+        try:
+            await self.executor.checkpoint.check_proposal(prepared, self.rules.person(requester))
+        except HeldBack as error:
+            decision = Decision(Verdict.DENY, error.rule)
+            await self.store.audit.append(prepared.denial(decision, requester, place.key, self.clock.now()))
+            audited(error)
+            raise
+
     # --- clicks ------------------------------------------------------------------------------------------------------
 
     async def decide(self, approval_id: str, actor: Actor, click: Click, *, pressed: Pressed | None) -> Approval:
@@ -172,6 +184,8 @@ class ApprovalDesk:
         while True:
             try:
                 await self.register.check(approval, pressed)
+                if click.approve:
+                    await self._check_not_held(approval)
                 decided = self._reviewed(approval, actor, click)
             except ApprovalError as error:
                 await self.register.refuse(approval, actor, "approve" if click.approve else "deny", error)
@@ -191,6 +205,13 @@ class ApprovalDesk:
         log.info(kind, approval_id=decided.id, actor=actor.key, state=decided.state)
         await self._after(decided)
         return decided
+
+    async def _check_not_held(self, approval: Approval) -> None:
+        """A request that a stop or a freeze covers is not approved meanwhile. Raises NotAllowed."""
+        try:
+            await self.executor.checkpoint.check(*self.executor.touches(approval))
+        except HeldBack as error:
+            raise NotAllowed(f"It does not count. {error}") from error
 
     def _reviewed(self, approval: Approval, actor: Actor, click: Click) -> Approval:
         """Return the approval after this click. Raises ApprovalError."""
@@ -334,15 +355,23 @@ class ApprovalDesk:
         while (newest := self._newest.get(approval_id)) is not None:
             control = self._controls.get(approval_id)
             order = control.order if control else None
-            if shown == (*newest, order):
+            looks = (*newest, order, self.executor.held(newest[0]))
+            if shown == looks:
                 return
-            shown = (*newest, order)
+            shown = looks
             try:
                 await self.delivery.card(*newest, order)
             except StoreError as error:
                 log.warning("card.not_refreshed", approval_id=approval_id, error=str(error))
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    async def show_open(self) -> None:
+        """Bring the cards of open requests up to date: what holds them back may have changed."""
+        for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
+            await self.register.show(approval)
+        for newest in list(self._newest.values()):
+            await self._progress(*newest)
 
     async def recover(self) -> None:
         """At start: settle interrupted runs, run what is approved and in time, post cards that never were."""

@@ -36,6 +36,7 @@ class Check(StrEnum):
     FILE = "file"
     TOOLS = "tools"
     SECRETS = "secrets"
+    STOP_FILE = "stop file"
 
     SETTINGS = "settings"
     BOT_TOKEN = "bot token"  # noqa: S105 a name, no secret
@@ -63,6 +64,7 @@ class Check(StrEnum):
     INTEGRITY = "integrity"
     TABLES = "tables"
     AUDIT_LOG = "audit log"
+    HOLDS = "stops and freezes"
     WRITING = "writing"
 
     CONNECTION = "connection"
@@ -88,7 +90,7 @@ EVERYWHERE = (Check.ALL, Check.ANSWER, Check.ITSELF)
 # What is made in each area besides, in the order of docs/doctor.md.
 CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
     {
-        Area.CONFIGURATION: (Check.FILE, Check.TOOLS, Check.SECRETS),
+        Area.CONFIGURATION: (Check.FILE, Check.TOOLS, Check.SECRETS, Check.STOP_FILE),
         Area.SLACK: (
             Check.SETTINGS,
             Check.BOT_TOKEN,
@@ -119,6 +121,7 @@ CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
             Check.CLOCK,
             Check.TABLES,
             Check.AUDIT_LOG,
+            Check.HOLDS,
             Check.WRITING,
         ),
         Area.HOSTS: (

@@ -25,9 +25,12 @@ from opsbot.domain import (
     turn_lease,
 )
 from opsbot.errors import ChatError
+from opsbot.holds import told
 from opsbot.ports import Chat, Clock, LiveText, Store
 from opsbot.replica import ABANDONED, MAX_ATTEMPTS, Replica
+from opsbot.throttle import TurnPlaces
 from opsbot.turn import TurnLoop, last_asker, wants_reply
+from opsbot.verdicts import verdict
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +44,25 @@ _PATIENCE_S = 25.0
 
 @dataclass(slots=True)
 class Dialogue:
-    """Runs turns. `turns_at_once` bounds how many work at the same time."""
+    """Runs turns. `places` bounds how many work at the same time, and how many wait."""
 
     loop: TurnLoop
     store: Store
     chat: Chat
     delivery: Delivery
     clock: Clock
-    turns_at_once: asyncio.Semaphore
+    places: TurnPlaces
     replica: Replica
     _running: dict[str, asyncio.Task[tuple[Conversation, Outcome]]] = field(default_factory=dict)
     _stopped_by: dict[str, Actor] = field(default_factory=dict)
 
     async def hear(self, place: Place, message: UserMessage) -> None:
-        """Append what a person wrote (once, also when repeated after a crash) and answer it."""
+        """Append what a person wrote (once, also when repeated after a crash) and answer it.
+
+        Raises:
+            TooManyMessages: too many wait already; nothing was written.
+        """
+        self.places.check()
         async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
             repeated = message in conversation.messages
@@ -119,8 +127,9 @@ class Dialogue:
         return place.key in self._running
 
     async def _advance(self, conversation: Conversation, *, recovering: bool = False) -> None:
-        async with self.turns_at_once:
-            view = TurnView(self, conversation.place, last_asker(conversation), recovering=recovering)
+        asker = last_asker(conversation)
+        async with self.places.take(asker.key):
+            view = TurnView(self, conversation.place, asker, recovering=recovering)
             task = asyncio.create_task(self.loop.advance(conversation, view))
             self._running[conversation.place.key] = task
             try:
@@ -206,10 +215,18 @@ class TurnView:
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """Write the last words to the outbox before the history says they were said."""
         key = answer_key(conversation)
-        footer = "" if last.by_code else _footer(self._dialogue.loop.model.name, (*conversation.messages, last))
-        content = Text(last.text, trusted=last.by_code, footer=footer)
+        messages = (*conversation.messages, last)
+        footer = "" if last.by_code else _footer(self._dialogue.loop.model.name, messages)
+        content = Text(last.text, trusted=last.by_code, footer=await self._noted(footer, conversation, last))
         self._ending = (key, content)
         await self._dialogue.store.outbox.put(key, self._place, content)
+
+    async def _noted(self, footer: str, conversation: Conversation, last: AssistantMessage) -> str:
+        """Add what code knows: how requests ended that the words are about, and whether actions are stopped."""
+        approvals = await self._dialogue.store.approvals.of_conversation(conversation.id)
+        stop = await self._dialogue.loop.executor.checkpoint.stopped()
+        said = ["" if last.by_code else verdict(conversation.messages, approvals), told(stop) if stop else "", footer]
+        return "\n".join(filter(None, said))
 
     async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> None:
         """Wait for the turn, giving signs of life. Raises what the turn raised."""

@@ -703,12 +703,16 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An effect about to be sent to one host. `targets`: what it touches there, `()` is the whole host."""
+    """An effect about to be sent to one host. `targets`: what it touches there, `()` is the whole host.
+
+    `requester`: whose request it counts as, whichever account asked.
+    """
 
     approval: Approval
     host: str
     targets: tuple[str, ...]
     moment: Moment
+    requester: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -852,6 +856,7 @@ class Card:
     """The approval card: everything on it comes from the record and the clock. `order` is what people last ordered.
 
     `seal` goes with its buttons (see `seals`). `while_minutes`: for how long it can be approved; 0: only once.
+    `held`: what holds it back now, in code's words.
     """
 
     approval: Approval
@@ -859,6 +864,7 @@ class Card:
     order: Order | None = None
     seal: str = ""
     while_minutes: int = 0
+    held: str = ""
 
 
 Content: TypeAlias = Text | Report | Card

@@ -6,6 +6,7 @@ OpsbotError                  text is safe to show to the person named below
 ├── ToolError                the model, or whoever typed the command
 │   ├── BadArguments         arguments do not fit the tool, its schema or the host's allow-list
 │   ├── TooManyRequests      people are asked for too many approvals; the text says when it is possible again
+│   ├── TooManyMessages      a flood is kept out; the text says when there is room
 │   ├── UnknownHost          not in the inventory; carries near misses
 │   ├── CommandFailed        the command ran and ended with a non-zero status
 │   ├── CommandTimedOut      the total deadline passed; whether it ran to the end is not known
@@ -82,6 +83,10 @@ class BadArguments(ToolError):
 
 class TooManyRequests(ToolError):
     """Somebody has too many open requests, or asked too often; nothing was proposed."""
+
+
+class TooManyMessages(ToolError):
+    """More messages than are taken in, of one person or of all; this one was not read."""
 
 
 class UnknownHost(BadArguments):

@@ -13,7 +13,7 @@ import structlog
 from opsbot import approvals, bindings, standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.campaign import Campaign, Control, HostTurns, Progress
-from opsbot.caps import Caps
+from opsbot.checkpoint import Brakes, Checkpoint
 from opsbot.domain import (
     Action,
     Approval,
@@ -35,12 +35,14 @@ from opsbot.errors import (
     CommandTimedOut,
     Expired,
     Fenced,
+    Held,
     HeldBack,
     HostUnreachable,
     OpsbotError,
     Stale,
     ToolError,
 )
+from opsbot.holds import told
 from opsbot.identity import Identify, unchanged
 from opsbot.intake import Intake, Taken, as_json
 from opsbot.lanes import Lanes
@@ -100,7 +102,7 @@ class Surroundings:
 
     `sleep` is how a tool waits (seconds). What hosts say passes `intake` before anything else sees it.
     `past`: what was measured earlier. `identify`: who somebody is now. `check` is called right before each command of
-    an action, in its thread, and raises Fenced when it must not be sent any more. `caps`: how much may be done.
+    an action, in its thread, and raises Fenced when it must not be sent any more. `brakes`: what else can hold it back.
     """
 
     intake: Intake
@@ -109,7 +111,7 @@ class Surroundings:
     past: Past | None = None
     identify: Identify = unchanged
     check: Callable[[], None] = _unchecked
-    caps: Caps = field(default_factory=Caps)
+    brakes: Brakes = field(default_factory=Brakes)
 
 
 class Executor:
@@ -131,6 +133,7 @@ class Executor:
         self._rules = rules
         self._clock = clock
         self._surroundings = surroundings
+        self.checkpoint = Checkpoint(store, clock, surroundings.brakes)
         self._intake = surroundings.intake
         self._reads = Lanes(surroundings.threads, "opsbot-read")
         self._writes = ThreadPoolExecutor(surroundings.threads, "opsbot-write")
@@ -243,19 +246,31 @@ class Executor:
     def _take(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Taken:
         return self._intake.value(self._call(tool, arguments, host))
 
-    def _call(self, tool: Tool, arguments: Mapping[str, Any], host: Host | None = None) -> Any:
-        context = self._context(tool.timeout_s, acts=host is not None and host.acting)
+    def _call(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Any],
+        host: Host | None = None,
+        *,
+        check: Callable[[], None] | None = None,
+    ) -> Any:
+        context = self._context(tool.timeout_s, check=check)
         checked = self._arguments(tool, arguments)
         return tool.function(context, host, **checked) if host else tool.function(context, **checked)
 
-    def _context(self, timeout_s: float, *, acts: bool = False) -> Context:
+    def _context(self, timeout_s: float, *, check: Callable[[], None] | None = None) -> Context:
+        """What a tool works with: only to look, unless there is a `check` before each of its commands."""
         hosts = tuple(self._catalogue.inventory.hosts.values())
         around = self._surroundings
-        check = around.check if acts else _unchecked
         context = Context(
-            self._machines, timeout_s=timeout_s, hosts=hosts, sleep=around.sleep, past=around.past, check=check
+            self._machines,
+            timeout_s=timeout_s,
+            hosts=hosts,
+            sleep=around.sleep,
+            past=around.past,
+            check=check or _unchecked,
         )
-        return context if acts else context.looking()
+        return context if check is not None else context.looking()
 
     def _arguments(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         kinds: dict[str, type[str]] = {parameter.name: Unit for parameter in tool.parameters if parameter.is_unit}
@@ -343,6 +358,7 @@ class Executor:
         reviewers = [await identify(review.actor) for review in approval.reviews if review.approve]
         approvals.check_reviews(approval, reviewers, self._rules)
         await self._check_standing(approval)
+        await self._check_brakes([host for host in prepared.hosts if host.name in hosts], prepared)
         try:
             now = await self.impacts(
                 replace(prepared, hosts=tuple(host for host in prepared.hosts if host.name in hosts))
@@ -389,6 +405,19 @@ class Executor:
         if why := standing.why_not(parent, approval.bindings, self._clock.moment()):
             raise Stale(f"stale:standing: request {parent.id} does not count for this: {why}. Ask again.")
 
+    def held(self, approval: Approval) -> str:
+        """Say what held a request back when brakes were last looked at; for what is shown."""
+        hold = self.checkpoint.held(*self.touches(approval))
+        return told(hold) if hold is not None else ""
+
+    def touches(self, approval: Approval) -> tuple[tuple[Host, ...], tuple[str, ...]]:
+        """Return the hosts of a request that there are still, and what it touches there."""
+        hosts = self._catalogue.current_hosts(approval.action)
+        try:
+            return hosts, Prepared(self._catalogue.registry.get(approval.action.tool), approval.action, hosts).targets
+        except ToolError:
+            return hosts, ()
+
     def standing_minutes(self, approval: Approval) -> int:
         """Return for how long this request can be approved; 0: only once."""
         try:
@@ -409,10 +438,12 @@ class Executor:
         """
         self._check_may_begin(approval)
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
-        operation = Operation(approval, host.name, prepared.targets, self._clock.moment())
+        operation = Operation(
+            approval, host.name, prepared.targets, self._clock.moment(), self._rules.person(approval.requester)
+        )
         began_s = self._clock.monotonic()
         try:
-            claimed = await self._store.operations.claim(operation, intent, caps=self._surroundings.caps)
+            claimed = await self._store.operations.claim(operation, intent, caps=self.checkpoint.caps)
         except HeldBack as error:
             raise Stale(f"stale:{error.rule}: {error}") from error
         if not claimed:
@@ -421,8 +452,26 @@ class Executor:
         if took_s > _INTENT_MAX_S:
             text = f"Not run: it took {took_s:.1f} s to write the intent down, so the disk is not to be relied on."
             return HostOutcome(host.name, Result.NOT_DONE, text)
-        self._check_may_begin(approval)  # recording it may have taken long
+        await self._look_once_more(approval, prepared, host)
         return await self._act(approval, prepared, host)
+
+    async def _look_once_more(self, approval: Approval, prepared: Prepared, host: Host) -> None:
+        """Look, once the intent is on disk, whether this may be done: time, policy, digest, brakes.
+
+        Raises:
+            ApprovalError: it may not.
+        """
+        self._check_may_begin(approval)
+        await self.judged(approval, approval.action)
+        await self._check_brakes([host], prepared)
+
+    async def _check_brakes(self, hosts: Sequence[Host], prepared: Prepared) -> None:
+        """Check that no stop, freeze or cap of hosts holds the action back on these hosts. Raises Stale."""
+        try:
+            self.checkpoint.check_hosts(prepared.hosts)
+            await self.checkpoint.check(hosts, prepared.targets)
+        except HeldBack as error:
+            raise Stale(f"stale:{error.rule}: {error}") from error
 
     def _check_may_begin(self, approval: Approval) -> None:
         """An action begins while its approval lasts; what began in time goes on over its other hosts."""
@@ -430,12 +479,31 @@ class Executor:
             approvals.check_in_time(approval, self._clock.moment())
 
     async def _act(self, approval: Approval, prepared: Prepared, host: Host) -> HostOutcome:
-        """Send the command once, then let the host say what became of it."""
+        """Send the command once, then let the host say what became of it.
+
+        Raises:
+            ApprovalError: in the last moment it may not be sent any more, and nothing was.
+        """
+        commands = 0
+
+        def check() -> None:
+            nonlocal commands
+            self._surroundings.check()
+            self.checkpoint.check_now([host], prepared.targets)
+            if not commands:
+                self._check_may_begin(approval)
+            commands += 1
+
         # Here and nowhere else the account that acts logs in; everything else looks.
-        call = partial(self._call, prepared.tool, prepared.action.arguments, replace(host, acting=True))
+        acting = replace(host, acting=True)
+        call = partial(self._call, prepared.tool, prepared.action.arguments, acting, check=check)
         trouble = ""
         try:
             await self._within(prepared.tool.timeout_s, call)
+        except Held as error:
+            if not commands:
+                raise Stale(f"stale:{error.rule}: {error}") from error
+            trouble = str(error)
         except (HostUnreachable, Fenced) as error:
             return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {self._said(error)}")
         except ToolError as error:

@@ -1,5 +1,6 @@
 """What holds actions back: stops and freezes, where they hold, and who is heard about their end. Pure."""
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,9 @@ from opsbot.errors import AlreadyDecided, BadArguments, NotAllowed, TargetTaken
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_LENGTH = 6
 EVERYTHING = "all"
+# Who made a hold, if not a person in chat: the first part of `by`.
+SHELL, FILE, CONFIGURATION = "shell", "file", "configuration"
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,254}", re.ASCII)
 # A first word for going on after a stop counts so long.
 _VOTE = timedelta(minutes=15)
 _PEOPLE_TO_RESUME = 2
@@ -54,7 +58,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A stop or a freeze. `by` and `ended_by` are keys of persons, `shell/USER`, or `configuration`.
+    """A stop or a freeze. `by` and `ended_by` are keys of persons, `shell/USER`, `file/PATH` or `configuration/NAME`.
 
     `until` None: until it is lifted. `votes`: who said lately that a stop may end, and when.
     """
@@ -82,6 +86,36 @@ def new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
 
 
+def who(by: str) -> str:
+    """Name whoever made or ended a hold, for chat: code alone makes the mention."""
+    kind, _, name = by.partition("/")
+    if kind == SHELL:
+        return f"{_plain(name)} (in a shell)"
+    if kind == FILE:
+        return f"the file {_plain(name)}"
+    if kind == CONFIGURATION:
+        return f"the configuration ({_plain(name)})"
+    return f"<@{name}>" if name.isalnum() and name.isascii() else "somebody"
+
+
+def told(hold: Hold) -> str:
+    """Say what is held back by whom and until when, without the reason: that is a person's words."""
+    by, since = who(hold.by), f"{hold.at:%Y-%m-%d %H:%M:%S} UTC"
+    if hold.kind is HoldKind.STOP:
+        return f"All actions are stopped by {by} since {since} (stop {_plain(hold.id)})."
+    until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+    return f"{_plain(str(hold.scope))} is frozen{until} by {by} since {since} (freeze {_plain(hold.id)})."
+
+
+def told_why(hold: Hold) -> str:
+    """As `told`, with the reason."""
+    return f"{told(hold)} Reason: {hold.reason or 'none given'}"
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() and char not in "<>&" else "_" for char in text[:200])
+
+
 # --- where it holds --------------------------------------------------------------------------------------------------
 
 
@@ -94,6 +128,8 @@ def read_scope(text: str, hosts: Mapping[str, Host], groups: Mapping[str, Sequen
     unit, at, place = text.rpartition("@")
     if at and not unit:
         raise BadArguments("Nothing stands before the @. Write the service there, as in nginx@web.")
+    if unit and not _SERVICE.fullmatch(unit):
+        raise BadArguments(f"{unit[:80]!a} is not the name of a service or container.")
     kind, _, name = place.partition(":")
     if place == EVERYTHING:
         return Scope(Where.ALL, unit=unit)
@@ -163,19 +199,27 @@ def taken(host: str, approval_id: str) -> TargetTaken:
 
 def lift(hold: Hold, by: str, *, reason: str, now: datetime) -> Hold:
     """Return the hold as ended. Raises AlreadyDecided when it does not hold any more."""
-    if not hold.in_force(now):
-        raise AlreadyDecided(f"{hold.kind} {hold.id} holds nothing back any more.".capitalize())
+    _check_in_force(hold, now)
     return replace(hold, ended_by=by, ended_at=now, end_reason=reason)
 
 
-def vote(stop: Hold, by: str, *, reason: str, now: datetime) -> Hold:
+def vote(stop: Hold, person: str, by: str, *, reason: str, now: datetime) -> Hold:
     """Count one person's word that the stop may end: ended with the second person's within a quarter of an hour.
+
+    `person` is who it is whichever account is used, `by` the account.
 
     Raises:
         NotAllowed: this person's word is counted already.
+        AlreadyDecided: it does not hold any more.
     """
-    fresh = tuple((who, at) for who, at in stop.votes if timedelta() <= now - at <= _VOTE)
-    if any(who == by for who, _ in fresh):
+    _check_in_force(stop, now)
+    fresh = tuple((voter, at) for voter, at in stop.votes if timedelta() <= now - at <= _VOTE)
+    if any(voter == person for voter, _ in fresh):
         raise NotAllowed("Your word is counted already; it takes another person as well.")
-    counted = replace(stop, votes=(*fresh, (by, now)))
+    counted = replace(stop, votes=(*fresh, (person, now)))
     return lift(counted, by, reason=reason, now=now) if len(counted.votes) >= _PEOPLE_TO_RESUME else counted
+
+
+def _check_in_force(hold: Hold, now: datetime) -> None:
+    if not hold.in_force(now):
+        raise AlreadyDecided(f"The {hold.kind} {hold.id} holds nothing back any more.")

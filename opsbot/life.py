@@ -19,6 +19,7 @@ from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.replica import Replica
 from opsbot.sampling import Sampling
+from opsbot.stopping import Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class Organs:
     escalation: Escalation
     recorder: Recorder
     sampling: Sampling
+    stopping: Stopping
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ class Life:
             self._sweeping = True
             self._swept.clear()
             self._try_again()
+            await guarded("brakes", self.organs.stopping.notice())
             await guarded("sweep", self.organs.desk.sweep())
             if self.organs.replica.leads():
                 await guarded("escalation", self.organs.escalation.look())

@@ -133,6 +133,19 @@ class PolicyRules:
         return f"person:{known}" if known else f"{team_id}/{user_id}".casefold()
 
 
+def may_approve(rules: PolicyRules, actor: Actor, at: datetime) -> bool:
+    """Whether the person is among the approvers of any rule at this time."""
+    if actor.team_id == TERMINAL_TEAM:
+        return rules.terminal_operator
+    if actor.membership is not Membership.MEMBER:
+        return False
+    return any(
+        actor.user_id in rule.approvers.users_at(at) or actor.groups & rule.approvers.groups
+        for rule in rules.every_rule
+        if rule.effect is Effect.APPROVE
+    )
+
+
 def may_ask(rules: PolicyRules, actor: Actor, place: Place | None = None, at: datetime | None = None) -> Decision:
     """Decide whether this person may use the bot at all; with `place` and `at`, whether from there and now."""
     if actor.membership is not Membership.MEMBER:

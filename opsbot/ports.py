@@ -438,6 +438,18 @@ class Holds(Protocol):
         ...
 
 
+class StopSwitch(Protocol):
+    """A switch outside the database that stops every action."""
+
+    def thrown(self) -> Hold | None:
+        """Return the stop it makes now, None: none. Never raises: a switch that cannot be read is thrown."""
+        ...
+
+    def release(self) -> bool:
+        """Let go, if that can be done from here; tell whether it was thrown and is not any more. Never raises."""
+        ...
+
+
 class Outbox(Protocol):
     """Messages to deliver once. One replica at a time sends a message, by a lease (`domain.message_lease`)."""
 

@@ -37,7 +37,7 @@ from opsbot.domain import (
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BadArguments, ChatError, Fenced, OpsbotError, StoreError, audited
+from opsbot.errors import BadArguments, ChatError, Fenced, OpsbotError, StoreError, TooManyMessages, audited
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor
 from opsbot.identity import Identify
@@ -53,7 +53,9 @@ from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 from opsbot.seals import Pressed
+from opsbot.stopping import Stopping
 from opsbot.takeover import Takeover
+from opsbot.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +78,8 @@ class Parts:
     dialogue: Dialogue
     recorder: Recorder
     sampling: Sampling
+    throttle: Throttle
+    stopping: Stopping
     looks: Looks
     bot_name: str = "opsbot"
 
@@ -93,6 +97,7 @@ class Parts:
             self.escalation,
             self.recorder,
             self.sampling,
+            self.stopping,
         )
 
 
@@ -118,6 +123,8 @@ class Service:
 
     async def accept(self, keys: Sequence[str], event: Incoming) -> bool:
         """Write the event to the inbox and handle it in the background; False for a duplicate."""
+        if not self._let_in(event):
+            return True
         received_at = self._parts.clock.now()
         try:
             item_id = await self._parts.store.inbox.accept(keys, event, received_at)
@@ -134,6 +141,25 @@ class Service:
             return False
         self._background.begin(self._handle(InboxItem(item_id, event, received_at)))
         return True
+
+    def _let_in(self, event: Incoming) -> bool:
+        """Whether there is room for it. What stops or decides anything is always let in."""
+        if isinstance(event, IncomingDecision | IncomingStop) or _urgent(event):
+            return True
+        person = self._parts.rules.person(event.actor)
+        try:
+            self._parts.throttle.take(person)
+        except TooManyMessages as error:
+            log.warning("event.kept_out", actor=event.actor.key)
+            if self._parts.throttle.tells(person):
+                self._background.begin_guarded("kept out", self._keep_out(event, error))
+            return False
+        return True
+
+    async def _keep_out(self, event: Incoming, error: TooManyMessages) -> None:
+        """Tell somebody whose message was not read, and write it down: once in a while, not for each."""
+        await self._tell(event, Text(str(error), trusted=True))
+        await self._record_refusal(event, error)
 
     async def knows(self, place: Place) -> bool:
         """Whether there is a conversation in this thread."""
@@ -298,13 +324,28 @@ class Service:
             case commands.Reset():
                 await self._reset(event, item)
             case commands.Help():
-                await self._reply(event, item, answers.help_report(self._parts.bot_name))
+                await self._reply(event, item, await self._noted(answers.help_report(self._parts.bot_name)))
+            case _ as brake:
+                await self._brake(event, item, brake)
 
     async def _answer_read(self, event: IncomingCommand, item: InboxItem, read: commands.Read) -> None:
         await self._show(event, item, self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments)))
 
     async def _show(self, event: IncomingCommand, item: InboxItem, prepared: Prepared) -> None:
-        await self._reply(event, item, await self._parts.looks.answer(event, prepared))
+        await self._reply(event, item, await self._noted(await self._parts.looks.answer(event, prepared)))
+
+    async def _noted(self, report: Report) -> Report:
+        """Say in front of an answer that actions are stopped, while they are."""
+        try:
+            note = await self._parts.stopping.note()
+        except StoreError:
+            return report  # which says so itself
+        return replace(report, text=f"{note}\n{report.text}".strip()) if note else report
+
+    async def _brake(self, event: IncomingCommand, item: InboxItem, command: commands.Brake) -> None:
+        report = await self._parts.stopping.answer(command, event.actor, event.place)
+        self._background.begin_guarded("cards", self._parts.desk.show_open())
+        await self._reply(event, item, report)
 
     async def _propose(self, event: IncomingCommand, item: InboxItem, proposal: commands.Propose) -> None:
         tool = self._parts.catalogue.registry.get(proposal.tool)
@@ -339,7 +380,8 @@ class Service:
         states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)
         now = self._parts.clock.moment()
         lately = await self._parts.store.approvals.since(now.at - standing.LONGEST)
-        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), lately, now)
+        holds = await self._parts.executor.checkpoint.in_force()
+        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), lately, now, holds=holds)
 
     async def _explain(self, approval_id: str) -> Report:
         approval = await self._approval(approval_id)
@@ -395,6 +437,11 @@ class Service:
     async def stop(self) -> None:
         """End within 20 s: running actions are waited for, turns left to other replicas or the next start."""
         await self._life.stop()
+
+
+def _urgent(event: IncomingMessage | IncomingCommand) -> bool:
+    """Whether it is a command that stops or decides something."""
+    return isinstance(event, IncomingCommand) and event.text.strip().split(" ")[0].lower() in commands.URGENT
 
 
 def _account(actor: Actor) -> Actor:

@@ -361,7 +361,7 @@ class MemoryOperations:
             if open_there and overlap(operation.targets, row.targets):
                 raise taken(host, other)
         now = operation.moment
-        check_hour(caps, self._effects(now), approval.requester.key, more=1, now=now.at)
+        check_hour(caps, self._effects(now), operation.requester, more=1, now=now.at)
         self.approvals.log.extend([entry])
         self.rows[key] = operation
         self.approvals.ends[key] = ""
@@ -377,7 +377,7 @@ class MemoryOperations:
 
     def _effects(self, now: Moment) -> tuple[Effect, ...]:
         done = (row for key, row in self.rows.items() if self.approvals.ends[key] != "not_done")
-        found = (Effect(row.approval.requester.key, age_s(row.moment, now)) for row in done)
+        found = (Effect(row.requester, age_s(row.moment, now)) for row in done)
         return tuple(effect for effect in found if effect.age_s < WINDOW_S)
 
 
@@ -402,10 +402,13 @@ class MemoryHolds:
 
     async def standing(self) -> tuple[Hold, ...]:
         await self.outage.step()
-        return self.standing_now()
+        return self._standing()
 
     def standing_now(self) -> tuple[Hold, ...]:
         self.outage.check()
+        return self._standing()
+
+    def _standing(self) -> tuple[Hold, ...]:
         found = (hold for hold in self.stored.values() if hold.ended_at is None)
         return tuple(sorted(found, key=lambda hold: (hold.at, hold.id)))
 

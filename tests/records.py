@@ -78,9 +78,8 @@ def executing(approval_id: str = "7KQ2M4") -> Approval:
 
 def operation(made: Approval, host: str = "web-1", *targets: str, at: datetime = NOON, boot: str = "b1") -> Operation:
     """An effect of this approval, so many seconds after the boot as `at` is after noon, and 1,000 more."""
-    return Operation(
-        made, host, targets or ("web.service",), Moment(at, "m1", boot, 1000 + (at - NOON).total_seconds())
-    )
+    moment = Moment(at, "m1", boot, 1000 + (at - NOON).total_seconds())
+    return Operation(made, host, targets or ("web.service",), moment, made.requester.key)
 
 
 def closing(host: str = "web-1", result: Result = Result.DONE) -> Closing:

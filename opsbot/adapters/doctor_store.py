@@ -20,11 +20,13 @@ from sqlalchemy.pool import NullPool
 from opsbot.adapters.store import postgres, schema, sqlite
 from opsbot.adapters.store.audit_log import read_page
 from opsbot.adapters.store.faults import store_error
+from opsbot.adapters.store.holds import standing_rows
 from opsbot.adapters.store.migrate import newest_revision, revisions
 from opsbot.audit import genuine
 from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.domain import AuditRecord
 from opsbot.errors import ConfigError, StoreError
+from opsbot.holds import told_why
 from opsbot.readable import duration_text, size_text
 
 # How many of the newest audit records are verified; `opsbot audit verify` does all.
@@ -107,6 +109,8 @@ class StoreDoctor:
         yield found
         if inspect(connection).has_table(schema.audit.name):
             yield self._audit(subject, connection, head)
+        if inspect(connection).has_table(schema.holds.name):
+            yield held(subject, connection)
 
     def _audit(self, subject: Subject, connection: Connection, head: sqlite.Head | None) -> Finding:
         last = connection.scalar(select(func.max(schema.audit.c.seq)))
@@ -119,6 +123,16 @@ class StoreDoctor:
         started = time.monotonic()
         records = read_page(connection, max(0, last - NEWEST), NEWEST + 1)
         return chain(subject, records, key, head, took_s=time.monotonic() - started)
+
+
+def held(subject: Subject, connection: Connection) -> Finding:
+    """Say what holds actions back."""
+    now = datetime.now(UTC)
+    holds = [hold for hold in standing_rows(connection) if hold.in_force(now)]
+    if not holds:
+        return subject.ok(Check.HOLDS, "nothing holds actions back")
+    remedy = "`opsbot resume` ends a stop, `opsbot unfreeze ID` a freeze, once its reason is gone."
+    return subject.warn(Check.HOLDS, " ".join(map(told_why, holds)), remedy)
 
 
 # --- the file --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import opsbot_tools
 
 from opsbot.actions import Catalogue
 from opsbot.assembly import Ports, Settings, assemble
+from opsbot.caps import Caps
+from opsbot.checkpoint import Brakes
 from opsbot.discovery import Registry, load_tools
 from opsbot.domain import (
     Actor,
@@ -31,6 +33,7 @@ from opsbot.ports import Store
 from opsbot.redact import Redactor
 from opsbot.replica import Replica
 from opsbot.service import Service
+from opsbot.throttle import Rates
 from opsbot.turn import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
 from tests.fake_clock import FakeClock
@@ -94,6 +97,11 @@ class World:
     secrets: tuple[str, ...] = ()
     # Clicks of these people count at once; where time to read matters, a test says so.
     pace: Pace = field(default_factory=lambda: Pace(read_s=0, open_requests=100, requests=1000))
+    # Brakes and rates are in nobody's way; where they matter, a test says so.
+    brakes: Brakes = field(default_factory=lambda: Brakes(Caps(an_hour=100_000, an_hour_per_person=100_000)))
+    rates: Rates = field(
+        default_factory=lambda: Rates(messages=1_000_000, messages_per_person=1_000_000, waiting=10_000)
+    )
     sample_every_s: float = 0.0
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
@@ -120,6 +128,8 @@ class House:
             threads=8,
             sleep=world.sleep,
             sample_every_s=world.sample_every_s,
+            brakes=world.brakes,
+            rates=world.rates,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

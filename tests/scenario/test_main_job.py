@@ -50,7 +50,8 @@ async def test_look_propose_approve_restart_verify(house):
     assert house.approval.state is ApprovalState.DONE
     assert house.approval.outcomes[0].result is Result.DONE
     assert house.world.machines.restarts[NGINX] == 1
-    assert house.seen[-2:] == ["Restarted and verified.", "(scripted · 360 tokens)"]
+    checked = f"Checked by opsbot, not by the model: request {house.approval.id} done."
+    assert house.seen[-2:] == ["Restarted and verified.", f"({checked}\nscripted · 360 tokens)"]
     result = results_of(house.world.model.requests[-1])["c1"]
     assert result["state"] == "done"
     records = await house.world.store.audit.read()

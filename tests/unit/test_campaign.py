@@ -13,6 +13,7 @@ from opsbot.actions import Catalogue
 from opsbot.approvals import Proposal, open_approval
 from opsbot.campaign import Control
 from opsbot.caps import Caps
+from opsbot.checkpoint import Brakes
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -108,7 +109,7 @@ class Field:
             store=self.store,
             rules=self.rules,
             clock=self.clock,
-            surroundings=Surroundings(Intake(Redactor([])), threads=8, caps=CAPS),
+            surroundings=Surroundings(Intake(Redactor([])), threads=8, brakes=Brakes(CAPS)),
         )
         self.control = Control(hosts)
 

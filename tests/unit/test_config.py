@@ -108,7 +108,7 @@ groups:
         ("hosts: {a: {address: 2026-11-22}}", "'2026-11-22' may be read in two ways"),
         # settings
         ("limits: {rouns: 3}", "limits.rouns: there is no such setting; did you mean rounds?"),
-        ("limits: {zzz: 3}", "here are: calls, hosts_per_action"),
+        ("limits: {zzz: 3}", "here are: actions_per_hour, actions_per_hour_per_person, calls"),
         ("limits: {rounds: '3'}", "limits.rounds: should be a valid integer"),
         ("limits: 3", "limits: must hold settings of its own"),
         ("policy: {approval_expires_s: 1801}", "less than or equal to 1800"),

@@ -316,7 +316,7 @@ async def test_reconciling_looks_at_hosts_that_were_begun_and_at_no_others(execu
         replace(approval, state=ApprovalState.EXECUTING), expected=(approval.state, approval.version), entries=[]
     )
     assert await executor._store.operations.claim(
-        Operation(running, "a", (), executor._clock.moment()), entry(), caps=Caps()
+        Operation(running, "a", (), executor._clock.moment(), "x"), entry(), caps=Caps()
     )
     final = await executor.reconcile(running)
     assert script.ran == 0
@@ -330,7 +330,9 @@ async def test_reconciling_a_host_that_left_the_inventory_stays_unknown(executor
     running = await executor._store.approvals.change(
         replace(approval, state=ApprovalState.EXECUTING), expected=(approval.state, approval.version), entries=[]
     )
-    await executor._store.operations.claim(Operation(running, "a", (), executor._clock.moment()), entry(), caps=Caps())
+    await executor._store.operations.claim(
+        Operation(running, "a", (), executor._clock.moment(), "x"), entry(), caps=Caps()
+    )
     executor._catalogue = Catalogue(catalogue.registry, Inventory({"b": B}, {}))
     final = await executor.reconcile(running)
     assert final.state is ApprovalState.UNKNOWN

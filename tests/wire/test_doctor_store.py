@@ -61,7 +61,8 @@ def test_a_database_that_is_well_is_left_as_it_was(path: Path) -> None:
     before = snapshot(path.parent)
     found = of_file(path)
     assert {name: each.status for name, each in found.items()} == dict.fromkeys(
-        ("disk space", "file rights", "opens", "integrity", "tables", "audit log", "writing"), Status.OK
+        ("disk space", "file rights", "opens", "integrity", "tables", "audit log", "stops and freezes", "writing"),
+        Status.OK,
     )
     assert found["audit log"].said.startswith("newest 3 records unbroken; head 3:")
     assert snapshot(path.parent) == before
@@ -186,7 +187,7 @@ async def filled_url(postgres_url: str) -> str:
 def test_a_postgresql_that_is_well(filled_url: str) -> None:
     found = check(filled_url)
     assert {name: each.status for name, each in found.items()} == dict.fromkeys(
-        ("opens", "clock", "tables", "audit log", "writing"), Status.OK
+        ("opens", "clock", "tables", "audit log", "stops and freezes", "writing"), Status.OK
     )
     engine = create_engine(make_url(filled_url).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:

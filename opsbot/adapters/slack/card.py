@@ -45,6 +45,8 @@ _DETAIL_MAX = 60
 # `stale:policy`: what our own reasons begin with.
 _CODE = re.compile(r"[a-z]{1,20}:[a-z_]{1,40}|<@[A-Z0-9]{1,20}> ended it at [0-9:]{8} UTC", re.ASCII)
 
+_MENTION = re.compile(r"&lt;@([A-Z0-9]{1,32})&gt;", re.ASCII)
+
 _TITLES = {
     ApprovalState.PENDING: "Approval needed",
     ApprovalState.APPROVED: "Approved",
@@ -200,7 +202,7 @@ def _standing(card: Card) -> Block:
         now = _order_line(card.order)
     elif _stopped(approval):
         now = _stop_line(approval)
-    rows = [now, *map(_review, approval.reviews[:10]), *_changes(approval)]
+    rows = [now, *_held_line(card), *map(_review, approval.reviews[:10]), *_changes(approval)]
     return pieces.mrkdwn_section("\n".join(rows))
 
 
@@ -228,6 +230,16 @@ def _code(reason: str) -> str:
     """Keep the code in front of a reason: the rest may quote a host."""
     found = _CODE.match(reason)
     return found.group() if found else "see `/ops explain`"
+
+
+def _held_line(card: Card) -> list[str]:
+    """Say what holds it back, while that matters."""
+    if not card.held or card.approval.state.final:
+        return []
+    under_way = card.approval.state is ApprovalState.EXECUTING
+    what = "Hosts under way are finished; nothing more is started." if under_way else "It cannot be approved meanwhile."
+    said = _MENTION.sub(r"<@\1>", escape(one_line(card.held, 600)))
+    return [f"*Held back.* {said} {what}"]
 
 
 def _order_line(order: Order) -> str:

@@ -53,17 +53,18 @@ class SqlHolds:
 
     async def standing(self) -> tuple[Hold, ...]:
         """Return those that nobody ended, oldest first."""
-        return await self._database.read(_standing)
+        return await self._database.read(standing_rows)
 
     def standing_now(self) -> tuple[Hold, ...]:
         """As `standing`, in the calling thread."""
-        return self._reader.read_blocking(_standing)
+        return self._reader.read_blocking(standing_rows)
 
 
 def _columns(hold: Hold) -> dict[str, object]:
     return {"ended": hold.ended_at is not None, "version": hold.version, "record": HOLDS.encode(hold)}
 
 
-def _standing(connection: Connection) -> tuple[Hold, ...]:
+def standing_rows(connection: Connection) -> tuple[Hold, ...]:
+    """Return those that nobody ended, oldest first."""
     found = (HOLDS.decode(record) for record in connection.execute(STANDING).scalars())
     return tuple(sorted(found, key=lambda hold: (hold.at, hold.id)))

@@ -100,7 +100,7 @@ def _row(operation: Operation) -> dict[str, object]:
         "host": operation.host,
         "claimed_at": audit.timestamp(operation.moment.at),
         "digest": operation.approval.digest,
-        "requester": operation.approval.requester.key,
+        "requester": operation.requester,
         "targets": json.dumps(operation.targets),
         "boot_id": operation.moment.boot_id,
         "monotonic_s": operation.moment.monotonic_s,

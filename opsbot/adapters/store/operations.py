@@ -57,7 +57,7 @@ class SqlOperations:
                 raise tampered(approval.id)  # the row that was there is gone
             self._rows.check_free(connection, operation)
             done = self._rows.effects(connection, operation.moment)
-            check_hour(caps, done, approval.requester.key, more=1, now=operation.moment.at)
+            check_hour(caps, done, operation.requester, more=1, now=operation.moment.at)
             self._rows.add(connection, operation)
             self._chain.append(connection, [entry])
             return True

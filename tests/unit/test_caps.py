@@ -1,0 +1,66 @@
+"""Caps: how old an effect is whatever the clock says, which cap refuses, and when there is room again."""
+
+from datetime import timedelta
+
+import pytest
+
+from opsbot.caps import Caps, Effect, age_s, check_hosts, check_hour
+from opsbot.domain import Host, Moment
+from opsbot.errors import CapReached
+from tests.records import NOON, later
+
+CAPS = Caps(an_hour=4, an_hour_per_person=2, hosts_in={"production": 1})
+
+
+def moment(seconds: float, boot: str = "b1", *, jump_s: float = 0) -> Moment:
+    return Moment(later(seconds + jump_s), "m1", boot, 100 + seconds)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400, 0, 86_400])
+def test_within_a_boot_the_clock_does_not_matter(jump_s: float) -> None:
+    assert age_s(moment(0), moment(600, jump_s=jump_s)) == 600
+
+
+def test_across_boots_the_clock_counts_and_what_lies_ahead_is_fresh() -> None:
+    assert age_s(moment(0), moment(600, "b2")) == 600
+    assert age_s(moment(0), moment(600, "b2", jump_s=-86_400)) == 0
+
+
+def effects(*who: str, age: float = 600) -> list[Effect]:
+    return [Effect(name, age + 10 * n) for n, name in enumerate(who)]
+
+
+def refused(done: list[Effect], who: str, more: int = 1) -> CapReached:
+    with pytest.raises(CapReached) as caught:
+        check_hour(CAPS, done, who, more=more, now=NOON)
+    return caught.value
+
+
+def test_up_to_the_cap_there_is_room() -> None:
+    check_hour(CAPS, effects("a", "b", "b"), "a", more=1, now=NOON)
+
+
+def test_the_cap_of_a_person_comes_first_and_the_oldest_frees_it() -> None:
+    error = refused(effects("a", "a", "b"), "a")
+    assert error.rule == "limits.actions_per_hour_per_person"
+    assert error.free_at == NOON + timedelta(seconds=3600 - 610)
+    assert "12:49:50 UTC" in str(error)
+
+
+def test_the_cap_of_all_holds_for_those_who_did_nothing() -> None:
+    assert refused(effects("a", "a", "b", "b"), "c").rule == "limits.actions_per_hour"
+
+
+def test_room_for_several_needs_several_to_age() -> None:
+    assert refused(effects("a", "a"), "a", more=2).free_at == NOON + timedelta(seconds=3600 - 600)
+
+
+def test_more_than_ever_fit_never_get_room() -> None:
+    assert refused([], "a", more=3).free_at is None
+
+
+def test_hosts_are_counted_by_environment() -> None:
+    production = [Host(name, environment="production") for name in "ab"]
+    check_hosts(CAPS, [production[0], Host("x"), Host("y")])
+    with pytest.raises(CapReached, match="2 hosts of production in one action; 1 at most"):
+        check_hosts(CAPS, production)
