@@ -13,12 +13,12 @@ _HASH_CHARS = 12
 _TOLD: dict[str, str] = {
     "approval.approved": "approved request {approval}",
     "approval.denied": "denied request {approval}",
-    "approval.escalated": "request {approval} was escalated",
+    "approval.escalated": "nobody had clicked, so {told} were told of request {approval}",
     "approval.expired": "request {approval} expired; nothing was run",
-    "approval.narrowed": "left hosts out of request {approval}",
+    "approval.narrowed": "left {left_out} out of request {approval}",
     "approval.requested": "asked for {tool} {arguments}, request {approval}; reason: {reason}",
-    "approval.standing_ended": "an approval for a while ended",
-    "approval.stood": "request {approval} was approved by an approval given for a while",
+    "approval.standing_ended": "the approval for a while ended: {why}",
+    "approval.stood": "request {approval} was approved by an approval given for a while, until {until}",
     "approval.withdrawn": "withdrew request {approval}",
     "call.denied": "{tool} was denied by policy ({rule})",
     "call.finished": "{tool} {arguments} gave its answer",
@@ -28,11 +28,13 @@ _TOLD: dict[str, str] = {
     "conversation.replied": "the model answered ({characters} characters){called}{words}",
     "conversation.reset": "made the bot forget the conversation",
     "decision.refused": "a click did not count ({verb}): {reason}",
+    "event.abandoned": "a {kind} was given up: it ended opsbot each of {attempts} times",
     "event.refused": "was turned away: {reason}",
     "execution.finished": "the action ended: {state}. {note}",
     "execution.halted": "stopped the action",
     "execution.host": "verdict of the host: {result}. {summary}",
     "execution.intent": "the command is about to be sent",
+    "execution.not_begun": "the command was not sent after all: {summary}",
     "execution.paused": "paused the action",
     "execution.reconciled": "settled after an interruption: {state}. {note}",
     "execution.refused": "not run: {note}",
@@ -42,8 +44,9 @@ _TOLD: dict[str, str] = {
     "inventory.reloaded": "the inventory changed",
     "opsbot.started": "opsbot {version} started, answered by {model}; changed since the last start: {changed}",
     "person.refused": "was turned away by policy ({rule})",
-    "request.refused": "a request was refused: {reason}",
+    "request.refused": "a request was refused: {why}",
 }
+KINDS = frozenset(_TOLD)
 _OUR_WORDS = frozenset({"state", "result", "verb"})
 _MAY_BE_MISSING = frozenset({"note", "summary", "arguments"})
 

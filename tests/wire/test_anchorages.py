@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +111,27 @@ def test_settings_choose_the_places(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(anchorages, "here", lambda: None)
     assert chosen("auto", None, None) == chosen("none", None, None) == ()
     assert [place.name for place in chosen("[::1]:514", None, None)] == ["syslog ('::1', 514)"]
+
+
+def test_a_bot_notes_its_heads_where_it_is_told_and_they_fit_its_log(tmp_path: Path) -> None:
+    """The whole way, by the command line: a question, its records, their anchors, and the verifier."""
+    (tmp_path / "config.yaml").write_text(
+        "store: {url: sqlite:///opsbot.db}\n"
+        f"audit: {{anchor: {{syslog: {tmp_path}/log, file: anchors}}}}\n"
+        "hosts: {here: {connection: local}}\n"
+    )
+    command = [sys.executable, "-m", "opsbot"]
+    options = ["--config", str(tmp_path / "config.yaml")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        subprocess.run([*command, "ask", "how is here?", *options], check=True, capture_output=True, timeout=60)
+        daemon.setblocking(False)
+        received = daemon.recv(4096).decode()
+    key = bytes.fromhex((tmp_path / "audit.key").read_text())
+    assert find_anchors([received], key).heads
+    (tmp_path / "syslog").write_text(received)
+    verify = [*command, "audit", "verify", "--anchors", str(tmp_path / "syslog"), *options]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    records = int(done.stdout.split()[0])
+    assert newest_in(tmp_path / "anchors", key) == (records, done.stdout.strip().rpartition(":")[2])
