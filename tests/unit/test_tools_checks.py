@@ -114,7 +114,7 @@ def certificate(days: float, **changes) -> Certificate:
         "issuer": "Test CA",
         "names": tuple(f"{n}.shop.test" for n in range(9)),
         "not_before": NOW - timedelta(days=10),
-        "not_after": NOW + timedelta(days=days, minutes=5),
+        "not_after": NOW + timedelta(days=days, hours=12),
         "key": "EC secp256r1",
         "sha256": "ab" * 32,
     }
