@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(280)]
 
 OPS = "C0OPS"
 SAMPLE_EVERY_S = 0.02
+# Six hosts in one action are more than the usual three.
+LIMITS = "limits: {hosts_per_action: 6, hosts_per_action_in: {}}\n"
 
 
 class Watcher:
@@ -79,7 +81,7 @@ async def bot(tmp_path, workbench, six_hosts, rollout):
         }
         for name, host in six_hosts.items()
     }
-    bot = WholeBot(tmp_path, workbench, f"hosts: {json.dumps(hosts)}\nrollout: {json.dumps(rollout)}\n")
+    bot = WholeBot(tmp_path, workbench, f"hosts: {json.dumps(hosts)}\nrollout: {json.dumps(rollout)}\n{LIMITS}")
     await asyncio.to_thread(bot.start)
     yield bot
     await asyncio.to_thread(bot.terminate)
