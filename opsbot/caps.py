@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from opsbot.domain import Host, Moment
 from opsbot.errors import CapReached
 
 WINDOW_S = 3600.0
+# Clocks of two machines that are kept in time agree far better than this.
+_SKEW_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,42 @@ class Effect:
     age_s: float
 
 
-def age_s(then: Moment, now: Moment) -> float:
-    """Return how long ago that was, whatever was done to the clock.
+def age_s(then: Moment, now: Moment, *, behind: bool = False) -> float:
+    """Return how long ago that was at least, whatever was done to the clock.
 
-    Within one boot only the time since the boot counts. Else the clock has to do: what lies ahead of it counts as just
-    done, so that a clock set back frees nothing.
+    Within one boot only the time since the boot counts. Across boots the clock has to do, unless it was `behind` then
+    or is behind now: what an earlier boot of this machine did is as old as this boot, and no more can be told.
     """
     if then.boot_id == now.boot_id:
         return max(0.0, now.monotonic_s - then.monotonic_s)
-    return max(0.0, (now.at - then.at).total_seconds())
+    by_wall_s = (now.at - then.at).total_seconds()
+    if by_wall_s >= 0 and not behind:
+        return by_wall_s
+    return max(0.0, now.monotonic_s) if then.machine == now.machine else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The time noted with an effect. `behind`: the clock was behind the journal, so it is not to be relied on."""
+
+    moment: Moment
+    behind: bool = False
+
+
+def journal_time(now: Moment, newest: Noted | None) -> Noted:
+    """Return the time to note for what is done now.
+
+    The journal's own time never goes back: within one boot it goes on from its newest row, if the clock was set back.
+    In a later boot it is only known that the clock is behind.
+    """
+    if newest is None:
+        return Noted(now)
+    then = newest.moment
+    same_boot = then.boot_id == now.boot_id
+    least = then.at + timedelta(seconds=now.monotonic_s - then.monotonic_s) if same_boot else then.at
+    behind_s = (least - now.at).total_seconds()
+    behind = newest.behind and behind_s > -_SKEW_S if same_boot else behind_s > _SKEW_S
+    return Noted(replace(now, at=max(now.at, least)), behind)
 
 
 def check_hosts(caps: Caps, hosts: Sequence[Host]) -> None:

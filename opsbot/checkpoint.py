@@ -1,11 +1,12 @@
 """What an action must pass beside the policy: the stop, freezes, caps. Asked for a proposal, and before each host."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from opsbot.actions import Prepared
 from opsbot.caps import Caps, check_hosts, check_hour
-from opsbot.domain import Host
+from opsbot.domain import Host, Moment
 from opsbot.errors import Held, StoreError
 from opsbot.freezes import PlannedFreeze
 from opsbot.holds import Hold, HoldKind, holding, told_why
@@ -39,6 +40,7 @@ class Checkpoint:
         self._clock = clock
         self.brakes = brakes
         self._seen: tuple[Hold, ...] = ()
+        self._began = clock.moment()
 
     @property
     def caps(self) -> Caps:
@@ -72,9 +74,15 @@ class Checkpoint:
         """
         await self.check(prepared.hosts, prepared.targets)
         self.check_hosts(prepared.hosts)
-        moment = self._clock.moment()
+        moment = self.moment()
         effects = await self._store.operations.effects(moment)
         check_hour(self.caps, effects, person, more=len(prepared.hosts), now=moment.at)
+
+    def moment(self) -> Moment:
+        """Return now as effects are counted: a clock that was set back since this process began goes on from then."""
+        now = self._clock.moment()
+        passed = timedelta(seconds=now.monotonic_s - self._began.monotonic_s)
+        return replace(now, at=max(now.at, self._began.at + passed)) if now.boot_id == self._began.boot_id else now
 
     def check_hosts(self, hosts: Sequence[Host]) -> None:
         """Check how many hosts are in one action. Raises CapReached."""

@@ -438,9 +438,8 @@ class Executor:
         """
         self._check_may_begin(approval)
         intent = approvals.entry(approval, "execution.intent", self._clock.now(), facts={"host": host.name})
-        operation = Operation(
-            approval, host.name, prepared.targets, self._clock.moment(), self._rules.person(approval.requester)
-        )
+        requester = self._rules.person(approval.requester)
+        operation = Operation(approval, host.name, prepared.targets, self.checkpoint.moment(), requester)
         began_s = self._clock.monotonic()
         try:
             claimed = await self._store.operations.claim(operation, intent, caps=self.checkpoint.caps)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from opsbot import audit, thinning
-from opsbot.caps import WINDOW_S, Caps, Effect, age_s, check_hour
+from opsbot.caps import WINDOW_S, Caps, Effect, Noted, age_s, check_hour, journal_time
 from opsbot.domain import (
     Approval,
     ApprovalState,
@@ -346,6 +346,7 @@ class MemoryOperations:
     leases: MemoryLeases
     approvals: MemoryApprovals
     rows: dict[tuple[str, str], Operation] = field(default_factory=dict)
+    behind: set[tuple[str, str]] = field(default_factory=set)
 
     async def claim(self, operation: Operation, entry: AuditEntry, *, caps: Caps) -> bool:
         await self.outage.step()
@@ -363,7 +364,10 @@ class MemoryOperations:
         now = operation.moment
         check_hour(caps, self._effects(now), operation.requester, more=1, now=now.at)
         self.approvals.log.extend([entry])
-        self.rows[key] = operation
+        noted = [Noted(row.moment, known in self.behind) for known, row in self.rows.items()]
+        fresh = journal_time(now, max(noted, key=lambda each: each.moment.at, default=None))
+        self.rows[key] = replace(operation, moment=fresh.moment)
+        self.behind |= {key} if fresh.behind else set()
         self.approvals.ends[key] = ""
         return True
 
@@ -376,8 +380,8 @@ class MemoryOperations:
         return self._effects(now)
 
     def _effects(self, now: Moment) -> tuple[Effect, ...]:
-        done = (row for key, row in self.rows.items() if self.approvals.ends[key] != "not_done")
-        found = (Effect(row.requester, age_s(row.moment, now)) for row in done)
+        done = (item for item in self.rows.items() if self.approvals.ends[item[0]] != "not_done")
+        found = (Effect(row.requester, age_s(row.moment, now, behind=key in self.behind)) for key, row in done)
         return tuple(effect for effect in found if effect.age_s < WINDOW_S)
 
 

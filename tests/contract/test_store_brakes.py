@@ -128,11 +128,38 @@ async def test_a_clock_that_was_set_changes_nothing_within_a_boot(store: Store, 
     assert await store.operations.effects(Moment(later(3700 + jump_s), "m1", "b1", 4700)) == ()
 
 
-async def test_after_a_reboot_a_clock_set_back_frees_nothing(store: Store) -> None:
+def booted(seconds: float, up_s: float, *, machine: str = "m1") -> Moment:
+    """So long after noon by the clock, so long after the next boot."""
+    return Moment(later(seconds), machine, "b2", up_s)
+
+
+async def ages(store: Store, now: Moment) -> list[float]:
+    return sorted(effect.age_s for effect in await store.operations.effects(now))
+
+
+async def test_after_a_reboot_a_clock_that_is_behind_frees_nothing_before_an_hour(store: Store) -> None:
     await done(store, "ONE")
-    assert [e.age_s for e in await store.operations.effects(Moment(later(-86_400), "m1", "b2", 5))] == [0]
-    assert [e.age_s for e in await store.operations.effects(Moment(later(900), "m1", "b2", 5))] == [900]
-    assert await store.operations.effects(Moment(later(3601), "m1", "b2", 5)) == ()
+    assert await ages(store, booted(900, 5)) == [900]
+    assert await ages(store, booted(3601, 5)) == []
+    assert await ages(store, booted(-86_400, 5)) == [5]
+    assert await ages(store, booted(-82_000, 3601)) == []
+    assert await ages(store, booted(-60, 5, machine="m2")) == [0]
+
+
+async def test_what_is_done_after_the_clock_was_set_back_counts_in_full_after_a_reboot(store: Store) -> None:
+    await done(store, "ONE")
+    made = await store.approvals.add(executing("TWO"), entry("requested"))
+    half_an_hour_on = replace(operation(made).moment, at=later(600), monotonic_s=2800.0)
+    await store.operations.claim(replace(operation(made), moment=half_an_hour_on), entry("claimed"), caps=CAPS)
+    assert await ages(store, booted(2400, 5)) == [600, 2400]
+
+
+async def test_what_is_done_while_a_machine_came_up_behind_is_as_old_as_the_next_boot(store: Store) -> None:
+    await done(store, "ONE")
+    made = await store.approvals.add(executing("TWO"), entry("requested"))
+    await store.operations.claim(replace(operation(made), moment=booted(-86_400, 100.0)), entry("claimed"), caps=CAPS)
+    assert await ages(store, replace(booted(4000, 7), boot_id="b3")) == [7]
+    assert await ages(store, replace(booted(9000, 3601), boot_id="b3")) == []
 
 
 async def test_a_cap_refuses_in_the_claim_itself_and_says_when_there_is_room(store: Store) -> None:

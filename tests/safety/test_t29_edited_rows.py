@@ -199,5 +199,5 @@ async def _begun(scene: Scene) -> Approval:
 async def _claim(scene: Scene, running: Approval) -> bool:
     clock = scene.house.world.clock
     intent = entry(running, "execution.intent", clock.now(), facts={"host": "web-1"})
-    operation = Operation(running, "web-1", ("nginx.service",), clock.moment())
+    operation = Operation(running, "web-1", ("nginx.service",), clock.moment(), running.requester.key)
     return await scene.house.world.store.operations.claim(operation, intent, caps=CAPS)

@@ -1,10 +1,11 @@
 """Caps: how old an effect is whatever the clock says, which cap refuses, and when there is room again."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from opsbot.caps import Caps, Effect, age_s, check_hosts, check_hour
+from opsbot.caps import Caps, Effect, Noted, age_s, check_hosts, check_hour, journal_time
 from opsbot.domain import Host, Moment
 from opsbot.errors import CapReached
 from tests.records import NOON, later
@@ -21,9 +22,31 @@ def test_within_a_boot_the_clock_does_not_matter(jump_s: float) -> None:
     assert age_s(moment(0), moment(600, jump_s=jump_s)) == 600
 
 
-def test_across_boots_the_clock_counts_and_what_lies_ahead_is_fresh() -> None:
+def test_across_boots_the_clock_counts_unless_it_is_or_was_behind() -> None:
     assert age_s(moment(0), moment(600, "b2")) == 600
-    assert age_s(moment(0), moment(600, "b2", jump_s=-86_400)) == 0
+    assert age_s(moment(0), moment(600, "b2", jump_s=-86_400)) == 700  # as old as the boot
+    assert age_s(moment(0), moment(600, "b2"), behind=True) == 700
+
+
+def noted(now: Moment, newest: Noted | None) -> tuple[float, bool]:
+    found = journal_time(now, newest)
+    return (found.moment.at - NOON).total_seconds(), found.behind
+
+
+def test_the_journal_goes_on_within_a_boot_and_knows_when_the_clock_is_behind() -> None:
+    first = Noted(moment(0))
+    assert noted(moment(5), None) == (5, False)
+    assert noted(moment(60, jump_s=-3600), first) == (60, False)
+    assert noted(moment(60, jump_s=3600), first) == (3660, False)
+    assert noted(moment(60, "b2"), first) == (60, False)
+    assert noted(moment(60, "b2", jump_s=-3600), first) == (0, True)
+    assert noted(moment(0, "b2", jump_s=-20), first) == (0, False)  # another replica's clock
+
+
+def test_what_follows_in_a_boot_that_came_up_behind_is_as_unsure_until_the_clock_is_right() -> None:
+    unsure = Noted(replace(moment(60, "b2"), at=later(0)), behind=True)
+    assert noted(moment(90, "b2", jump_s=-86_400), unsure) == (30, True)
+    assert noted(moment(90, "b2"), unsure) == (90, False)
 
 
 def effects(*who: str, age: float = 600) -> list[Effect]:

@@ -48,7 +48,7 @@ def beside(url: str, *, audit_key: bytes) -> Iterator[Beside]:
         database.read_now(chain.check_end)
         rows = ApprovalRows(audit_key)
         yield Beside(
-            SqlHolds(database, database, chain),
+            SqlHolds(database, chain),
             SqlApprovals(database, rows, OperationRows(audit_key), chain),
         )
     finally:

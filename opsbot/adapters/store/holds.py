@@ -17,11 +17,10 @@ STANDING = select(_rows.record).where(_rows.ended == False)  # noqa: E712 a SQL 
 
 
 class SqlHolds:
-    """Implements `ports.Holds`. `reader` has connections of its own, for threads that may wait."""
+    """Implements `ports.Holds`."""
 
-    def __init__(self, database: Database, reader: Database, chain: AuditChain) -> None:
+    def __init__(self, database: Database, chain: AuditChain) -> None:
         self._database = database
-        self._reader = reader
         self._chain = chain
 
     async def add(self, hold: Hold, entry: AuditEntry) -> None:
@@ -57,7 +56,7 @@ class SqlHolds:
 
     def standing_now(self) -> tuple[Hold, ...]:
         """As `standing`, in the calling thread."""
-        return self._reader.read_blocking(standing_rows)
+        return self._database.read_blocking(standing_rows)
 
 
 def _columns(hold: Hold) -> dict[str, object]:

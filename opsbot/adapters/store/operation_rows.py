@@ -10,16 +10,19 @@ from sqlalchemy import Connection, RowMapping, Select, insert, select, update
 
 from opsbot import audit
 from opsbot.adapters.store import schema
-from opsbot.caps import WINDOW_S, Effect, age_s
+from opsbot.caps import WINDOW_S, Effect, Noted, age_s, journal_time
 from opsbot.domain import Closing, Moment, Operation, Result
 from opsbot.errors import StoreError
 from opsbot.holds import overlap, taken
 
+# What was noted by a clock that was behind is looked at for so long.
+_UNSURE_FOR = timedelta(days=1)
 # What `result` is until there is one.
 OPEN = ""
 _rows = schema.operations.c
 _sealed = [column for column in schema.operations.c if column.name != "seal"]
 _all = select(*_sealed, _rows.seal)
+NEWEST = _all.order_by(_rows.claimed_at.desc()).limit(1)
 OPEN_ONES = _all.where(_rows.result == OPEN)
 
 
@@ -30,8 +33,15 @@ class OperationRows:
         self._key = hmac.digest(key, b"opsbot operation seal", "sha256")
 
     def add(self, connection: Connection, operation: Operation) -> None:
-        """Insert the open row of an operation."""
-        connection.execute(insert(schema.operations).values(self._with_seal(_row(operation))))
+        """Insert the open row of an operation, at the journal's time."""
+        noted = journal_time(operation.moment, self._newest(connection))
+        row = {**_row(operation), "claimed_at": audit.timestamp(noted.moment.at), "behind": noted.behind}
+        connection.execute(insert(schema.operations).values(self._with_seal(row)))
+
+    def _newest(self, connection: Connection) -> Noted | None:
+        """Return the time of the newest row."""
+        found = [*self._read(connection, NEWEST)]
+        return Noted(_moment(found[0]), bool(found[0]["behind"])) if found else None
 
     def hosts(self, connection: Connection, approval_id: str, host: str | None = None) -> frozenset[str]:
         """Return the hosts with a row, or this one if it has. Raises StoreError if such a row was tampered with."""
@@ -56,7 +66,8 @@ class OperationRows:
 
     def effects(self, connection: Connection, now: Moment) -> tuple[Effect, ...]:
         """Return the effects of the last hour."""
-        return tuple(_effect(row, now) for row in self._read(connection, recent(now)))
+        found = (_effect(row, now) for row in self._read(connection, recent(now)))
+        return tuple(effect for effect in found if effect.age_s < WINDOW_S)
 
     def seal_all(self, connection: Connection) -> None:
         """Seal rows written before there were seals, or under fewer columns."""
@@ -83,7 +94,8 @@ def recent(now: Moment) -> Select[*tuple[object, ...]]:
     since = audit.timestamp(now.at - timedelta(seconds=WINDOW_S))
     this_boot = (_rows.boot_id == now.boot_id) & (_rows.monotonic_s > now.monotonic_s - WINDOW_S)
     another = (_rows.boot_id != now.boot_id) & (_rows.claimed_at > since)
-    return _all.where(this_boot | another, _rows.result != str(Result.NOT_DONE))
+    unsure = _rows.behind & (_rows.claimed_at > audit.timestamp(now.at - _UNSURE_FOR))
+    return _all.where(this_boot | another | unsure, _rows.result != str(Result.NOT_DONE))
 
 
 def tampered(approval_id: str) -> StoreError:
@@ -102,21 +114,26 @@ def _row(operation: Operation) -> dict[str, object]:
         "digest": operation.approval.digest,
         "requester": operation.requester,
         "targets": json.dumps(operation.targets),
+        "machine": operation.moment.machine,
         "boot_id": operation.moment.boot_id,
-        "monotonic_s": operation.moment.monotonic_s,
+        "monotonic_s": float(operation.moment.monotonic_s),
+        "behind": False,
         "result": OPEN,
     }
 
 
 def _effect(row: dict[str, object], now: Moment) -> Effect:
+    return Effect(str(row["requester"]), age_s(_moment(row), now, behind=bool(row["behind"])))
+
+
+def _moment(row: dict[str, object]) -> Moment:
     at = datetime.fromisoformat(str(row["claimed_at"]))
-    then = Moment(at, "", str(row["boot_id"]), float(str(row["monotonic_s"])))
-    return Effect(str(row["requester"]), age_s(then, now))
+    return Moment(at, str(row["machine"]), str(row["boot_id"]), float(str(row["monotonic_s"])))
 
 
 def _without_seal(row: RowMapping) -> dict[str, object]:
     return {str(name): value for name, value in row.items() if name != "seal"}
 
 
-def _plain(value: object) -> str | float:
-    return value if isinstance(value, float) else str(value)
+def _plain(value: object) -> str | float | bool:
+    return value if isinstance(value, float | bool) else str(value)

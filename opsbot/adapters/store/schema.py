@@ -138,8 +138,11 @@ operations = Table(
     Column("requester", Key, nullable=False),
     # JSON list of what of the host it touches; empty: the whole host.
     Column("targets", Text, nullable=False),
+    Column("machine", Key, nullable=False),
     Column("boot_id", Key, nullable=False),
     Column("monotonic_s", Float, nullable=False),
+    # The clock was behind the journal, so the time is not to be relied on.
+    Column("behind", Boolean, nullable=False),
     # How it ended; "" while it is open.
     Column("result", Key, nullable=False),
     # HMAC over the other columns.

@@ -60,7 +60,7 @@ class SqlStore:
         self.conversations = SqlConversations(database, chain)
         self.approvals = SqlApprovals(database, rows, operations, chain)
         self.operations = SqlOperations(database, membership, rows, operations, chain)
-        self.holds = SqlHolds(database, doors.reader, chain)
+        self.holds = SqlHolds(database, chain)
         self.outbox = SqlOutbox(database, membership)
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)

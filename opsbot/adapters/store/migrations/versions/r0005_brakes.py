@@ -32,8 +32,10 @@ def _operations() -> None:
         sa.Column("digest", Key, nullable=False),
         sa.Column("requester", Key, nullable=False),
         sa.Column("targets", sa.Text, nullable=False),
+        sa.Column("machine", Key, nullable=False),
         sa.Column("boot_id", Key, nullable=False),
         sa.Column("monotonic_s", sa.Float, nullable=False),
+        sa.Column("behind", sa.Boolean, nullable=False),
         sa.Column("result", Key, nullable=False),
         sa.Column("seal", Key, nullable=False),
         sa.PrimaryKeyConstraint("approval_id", "host", name="pk_operations"),
@@ -48,7 +50,7 @@ def _copy() -> None:
     # The store, which knows the key, seals them in the same transaction. What ended before ends were noted is not
     # open; what was under way is settled at the next start.
     op.execute(
-        "INSERT INTO operations SELECT approval_id, host, claimed_at, digest, '', '[]', '', 0, "
+        "INSERT INTO operations SELECT approval_id, host, claimed_at, digest, '', '[]', '', '', 0, FALSE, "
         "CASE WHEN approval_id IN (SELECT id FROM approvals WHERE state = 'executing') THEN '' ELSE 'unknown' END, '' "
         "FROM operations_before"
     )
