@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from opsbot.adapters.store.store import read_audit
+from opsbot.adapters.store.reading import read_audit
 from tests.e2e.page import Page
 from tests.e2e.test_main_job import ROOT, demo
 
