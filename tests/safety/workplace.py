@@ -15,6 +15,8 @@ from opsbot.actions import Catalogue
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.slack import SlackConnection, card_buttons
 from opsbot.assembly import Ports, Settings, assemble
+from opsbot.caps import Caps
+from opsbot.checkpoint import Brakes
 from opsbot.discovery import load_tools
 from opsbot.domain import Approval, AuditEntry, Host, HostVerb, UnitVerb
 from opsbot.inventory import Inventory
@@ -202,12 +204,13 @@ async def _running(
     catalogue = Catalogue(load_tools([opsbot_tools.__name__]), Inventory(HOSTS, {"web": tuple(HOSTS)}))
     ports = Ports(store, bot.chat, bot.directory, model, machines, SystemClock())
     settings = Settings(
-        rates=Rates(messages=1_000_000, messages_per_person=1_000_000, waiting=10_000),
         rules=rules,
         button_key=TEST_KEY,
         pace=Pace(read_s=0, requests=1000),
         threads=4,
         sleep=lambda seconds: None,
+        rates=Rates(messages=1_000_000, messages_per_person=1_000_000),
+        brakes=Brakes(Caps(an_hour=100_000, an_hour_per_person=100_000)),
     )
     service = assemble(ports, catalogue, Redactor([]), settings)
     stop = asyncio.Event()
