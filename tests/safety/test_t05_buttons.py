@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from opsbot.domain import Actor, ApprovalState, Card, IncomingDecision
 from opsbot.policy import ApproverRule
 from opsbot.seals import ButtonSeals
 from tests.fake_chat import Posted
-from tests.safety.conftest import FULL, Figures
+from tests.safety.conftest import Figures, Scale
 from tests.safety.malicious import Effect, WatchedMachines
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, RULES, House, World
 
@@ -200,7 +207,7 @@ class Buttons(RuleBasedStateMachine):
     @precondition(lambda self: self.house.cards())
     @rule(
         who=st.sampled_from(PEOPLE),
-        verb=st.sampled_from(("approve", "approve", "approve", "deny", "withdraw", "narrow")),
+        verb=st.sampled_from(("approve", "approve", "approve", "approve", "deny", "withdraw", "narrow")),
         number=st.integers(-3, -1),
         chosen=st.sampled_from(((0,), (1,), (0, 1), (), (5,))),
     )
@@ -304,21 +311,20 @@ class Buttons(RuleBasedStateMachine):
             assert all(times == 1 for times in self.story.used.values())
 
 
-TestButtons = Buttons.TestCase
-TestButtons.settings = settings(
-    max_examples=400 if FULL else 12,
-    stateful_step_count=40 if FULL else 25,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-def test_the_size_of_the_search_is_noted(figures: Figures) -> None:
-    search = TestButtons.settings
-    assert HAPPENED["effects"] > search.max_examples / 20, "a search in which nothing happens shows nothing"
+def test_no_story_of_clicks_crashes_and_clocks_doubles_or_invents_an_execution(figures: Figures, scale: Scale) -> None:
+    search = settings(
+        max_examples=scale(12, 400),
+        stateful_step_count=scale(25, 40),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    HAPPENED.clear()
+    run_state_machine_as_test(Buttons, settings=search)
+    # A search in which nothing happens shows nothing; a small one may be unlucky.
+    assert HAPPENED["effects"] > 20 or not scale.full
     figures.note(
-        effects=HAPPENED["effects"],
         random_stories=search.max_examples,
         steps_in_each=search.stateful_step_count,
+        executions_in_them=HAPPENED["effects"],
         doubled_executions=0,
     )
