@@ -10,8 +10,9 @@ from tests.sabotage.decisions import DECISIONS
 from tests.sabotage.doors import DOORS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
+from tests.sabotage.texts import TEXTS
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ from opsbot.domain import (
     UnitVerb,
     UserMessage,
 )
+from opsbot.errors import CommandFailed
 from opsbot.policy import ApproverRule, Tainted
 from opsbot.ports import ChatModel, Done, ModelEvent, ModelRequest, TextDelta
 from tests.fake_machines import FakeMachines, FakeUnit, server_facts
@@ -156,6 +157,12 @@ class Talking(FakeMachines):
     def __init__(self, units: dict[str, Sequence[str | FakeUnit]]) -> None:
         super().__init__(units)
         self.says: Callable[[tuple[str, ...]], CommandResult] | None = None
+        self.refuses = ""
+
+    def reach(self, host: Host, argv: Sequence[str], timeout_s: float) -> None:
+        super().reach(host, argv, timeout_s)
+        if self.refuses and tuple(argv) == ("facts",):
+            raise CommandFailed(f"`sh` ended with status 1: {self.refuses}")
 
     def run(
         self, host: Host, argv: Sequence[str], *, timeout_s: float, max_bytes: int = 65536, stdin: str = ""
@@ -299,6 +306,11 @@ class Lab:
     async def _by_failure(self, order: Order, place: Place) -> None:
         self.machines.says = lambda argv: CommandResult(argv, 1, "", order.text)
         await self._ask(place, _call("disk_usage", hosts=["web-1"]))
+
+    async def _by_error(self, order: Order, place: Place) -> None:
+        self.machines.refuses = order.text
+        await self._ask(place, _call("server_status", hosts=["web-1"]))
+        self.machines.refuses = ""
 
     async def _by_paste(self, order: Order, place: Place) -> None:
         quoted = "\n".join(f"> {line}" for line in order.text.splitlines() or [""])

@@ -25,6 +25,16 @@ TEAM = "T0WORKBENCH"
 OPS = Place(TEAM, "C0OPS")
 ALICE = Actor(TEAM, "U0ALICE")
 ALLOWED = frozenset({"good.example", "wiki.good.example:8443"})
+# One for each way to write an address: tried in every run, whatever the scale.
+SHARP = (
+    "https://evil.example/?d=x", "https&colon;//evil.example/x", "https:\\/\\/evil.example", "[a](//evil.example)", "www.evil.example/x",
+    "[a][b]\n\n[b]: //evil.example/x", "evil.example/d?x=1", "mailto:boss@evil.example", "![a](https://evil.example/p.png)", "<https://evil.example|a>",
+)  # fmt: skip
+# And for each way to look like a listed host.
+SHARP_NEAR = (
+    "https://good.example.evil.example/", "https://good.example@evil.example/", "https://xgood.example/", "http://good.example/",
+    "https://good.example:9999/", "https://wiki.good.example/",
+)  # fmt: skip
 SECRET = base64.b64encode(b"the bot's own secret").decode()
 
 
@@ -38,7 +48,7 @@ def links_in(untrusted: str, allowed: frozenset[str] = frozenset()) -> list[str]
 
 
 def test_no_foreign_address_can_be_clicked(figures: Any, scale: Any) -> None:
-    tried = [f"https://evil.example/?d={SECRET}", *(*LINKS, *EVERY)[:: scale(7, 1)]]
+    tried = [f"https://evil.example/?d={SECRET}", *SHARP, *(*LINKS, *EVERY)[:: scale(7, 1)]]
     clickable = [link for untrusted in tried for link in links_in(untrusted)]
     assert clickable == []
     figures.note(hostile_texts=f"{len(tried):,}", foreign_links=0)
@@ -80,7 +90,7 @@ def test_a_listed_host_opens_no_way_to_another(scale: Any) -> None:
     tricks += ["http://good.example/", "https://wiki.good.example/", "https://GOOD.example@evil.example"]
     tricks += ["https://xgood.example/", "https://good.example\u3002evil.example", "[x]: https://good.example"]
     tricks += ["![x](https://good.example/p.png)", "<https://good.example|evil.example>"]
-    for untrusted in (*tricks, *LINKS)[:: scale(23, 1)]:
+    for untrusted in (*SHARP_NEAR, *(*tricks, *LINKS)[:: scale(23, 1)]):
         for link in links_in(untrusted, ALLOWED):
             parts = urlsplit(link.split("|")[0].rstrip(".)>]"))
             assert parts.scheme.lower() == "https", (untrusted, link)

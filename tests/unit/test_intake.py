@@ -4,17 +4,21 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opsbot.adapters.openai_history import ordered
 from opsbot.domain import Chart, Host, HostOutcome, Impact, Result, Series
 from opsbot.intake import MAX_RESULT_CHARS, Intake, as_json, fenced
 from opsbot.readable import plain_text
 from opsbot.redact import HIDDEN, Redactor
 from opsbot.vocabulary import Vocabulary
+from tests.scenario.house import ALICE, House, World
+from tests.scripted_model import call
 
 SECRET = "canary-Value-123456"
 WORDS = Vocabulary([Host("web-1", address="192.0.2.1", units=("nginx",), tags=("edge",))], ["web"])
@@ -143,6 +147,12 @@ def test_a_private_key_over_lines_is_hidden_whole() -> None:
     assert "QUJD" not in str(shown)
 
 
+def test_names_and_one_line_texts_hide_a_wrapped_secret() -> None:
+    wrapped = "is canary-Val\nue-123456 there"
+    assert INTAKE.value({wrapped: 1}).value == {f"is {HIDDEN} there": 1}
+    assert INTAKE.line(wrapped) == f"is {HIDDEN} there"
+
+
 def test_what_is_named_a_secret_is_hidden() -> None:
     taken = INTAKE.value({"env": {"DB_PASSWORD": "hunter2", "api_key": ["a", ""], "user": "anna"}}).value
     assert taken["env"] == {"DB_PASSWORD": HIDDEN, "api_key": [HIDDEN, ""], "user": "anna"}
@@ -240,3 +250,25 @@ def test_a_long_result_is_cut_in_the_middle_after_redaction_and_says_so() -> Non
     assert len(shown) < MAX_RESULT_CHARS + 50
     assert "characters left out]" in shown
     assert "canary" not in shown
+
+
+# --- what goes over the wire -----------------------------------------------------------------------------------------
+
+
+async def test_a_history_is_the_same_bytes_in_every_request() -> None:
+    """Also after a restart from the store: the model's cache lives on it."""
+    world = World()
+    first = House(world)
+    await first.start()
+    world.model.add(call("service_logs", hosts=["web-1"], unit="nginx"), "It is well.")
+    await first.says(ALICE, "why?")
+    await first.stop()
+    second = House(world)
+    await second.start()
+    world.model.add(call("server_status", hosts=["web-1"]), "Still well.")
+    await second.says(ALICE, "and now?")
+    await second.stop()
+    wires = ["\n".join(map(str, ordered(request.messages))) for request in world.model.requests]
+    assert len(wires) == 4
+    assert all(longer.startswith(shorter) for shorter, longer in pairwise(wires))
+    assert wires[-1].count("<data ") == 2
