@@ -20,11 +20,13 @@ from opsbot.domain import (
     Rollout,
     ServiceManager,
 )
+from opsbot.holds import Hold, HoldKind, Scope, Where, new_id
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule
+from tests.records import entry
 from tests.safety.conftest import Figures
 from tests.safety.decided import approved_only
-from tests.scenario.house import ALICE, CAROL, GROUPS, HOSTS, RULES, House, World
+from tests.scenario.house import ALICE, BOB, CAROL, GROUPS, HOSTS, RULES, House, World
 
 NGINX = ("web-1", "nginx.service")
 
@@ -116,6 +118,13 @@ def _forged_reach(it: Approved) -> None:
     )
 
 
+def held(kind: HoldKind, scope: Scope) -> Callable[[Approved], object]:
+    """Let somebody stop or freeze it."""
+    return lambda it: it.house.world.store.holds.add(
+        Hold(new_id(), kind, scope, BOB.key, it.house.world.clock.now()), entry()
+    )
+
+
 CHANGES: dict[str, tuple[Callable[[Approved], object], str]] = {
     "the tool's file": (lambda it: it.tool(sha256="e" * 64), "tool_file"),
     "the tool is another": (lambda it: it.edit(action=replace(it.approval.action, tool="start_service")), "tool"),
@@ -148,6 +157,10 @@ CHANGES: dict[str, tuple[Callable[[Approved], object], str]] = {
     "the risk of the tool": (lambda it: it.tool(risk=Risk.READ), "policy|inventory"),
     "the target": (lambda it: setattr(it.house.world.machines.unit("web-1", "nginx"), "run", 99), "target"),
     "the target cannot be seen": (lambda it: it.house.world.machines.fault("web-1", "down"), "target"),
+    "a stop": (held(HoldKind.STOP, Scope(Where.ALL)), "stop"),
+    "a freeze of everything": (held(HoldKind.FREEZE, Scope(Where.ALL)), "freeze"),
+    "a freeze of a group": (held(HoldKind.FREEZE, Scope(Where.GROUP, "web", hosts=("web-1", "web-2"))), "freeze"),
+    "a freeze of one of its hosts": (held(HoldKind.FREEZE, Scope(Where.HOST, "web-2", hosts=("web-2",))), "freeze"),
     "the expiry": (lambda it: it.edit(expires_at=it.approval.expires_at.replace(year=2030)), "expires_at"),
     "the clocks at its beginning": (
         lambda it: it.edit(opened=replace(it.approval.opened, monotonic_s=999.0)),
