@@ -30,7 +30,7 @@ from opsbot.ports import Chat, Clock, LiveText, Store
 from opsbot.replica import ABANDONED, MAX_ATTEMPTS, Replica
 from opsbot.throttle import TurnPlaces
 from opsbot.turn import TurnLoop, last_asker, wants_reply
-from opsbot.verdicts import verdict
+from opsbot.verdicts import CHANGED_NOTHING, verdict
 
 log = structlog.get_logger(__name__)
 
@@ -225,7 +225,9 @@ class TurnView:
         """Add what code knows: how requests ended that the words are about, and whether actions are stopped."""
         approvals = await self._dialogue.store.approvals.of_conversation(conversation.id)
         stop = await self._dialogue.loop.executor.checkpoint.stopped()
-        said = ["" if last.by_code else verdict(conversation.messages, approvals), told(stop) if stop else "", footer]
+        checked = "" if last.by_code else verdict(conversation.messages, approvals)
+        below = f"{footer} · {CHANGED_NOTHING}" if footer and not checked else footer
+        said = [checked, told(stop) if stop else "", below]
         return "\n".join(filter(None, said))
 
     async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> None:

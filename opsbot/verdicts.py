@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from opsbot.domain import Approval, ApprovalState, AssistantMessage, HostOutcome, Message, Result, ToolResult
 
+# Below an answer that no request was carried out for: whatever its words say.
+CHANGED_NOTHING = "changed nothing"
 _SHOWN = 5
 _ENDS = {
     ApprovalState.DONE: "done",

@@ -219,7 +219,7 @@ async def test_the_same_event_five_times_gives_one_answer(house):
     accepted = [await house.send(event, key="event:Ev1") for _ in range(5)]
     await house.quiet()
     assert accepted == [True, False, False, False, False]
-    assert house.seen == ["Hello.", "(scripted · 120 tokens)"]
+    assert house.seen == ["Hello.", "(scripted · 120 tokens · changed nothing)"]
 
 
 async def test_turn_limit_ends_gracefully_and_says_what_was_looked_at(house):
