@@ -56,9 +56,10 @@ GROUPS = {"prod": ("p1", "p2", "p3"), "stage": ("s1", "s2", "s3", "s4", "s5")}
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What really happened, and when: in seconds of a time that nobody can set."""
+    """What really happened, and when: in seconds of a time that nobody can set. `real_s`: by the test's own clock."""
 
     at_s: float
+    real_s: float
     ticket: int
     host: str
     unit: str
@@ -80,7 +81,7 @@ class Truth:
     @contextmanager
     def acting(self, ticket: int, host: str, unit: str) -> Iterator[None]:
         """One effect, from its beginning to its end."""
-        effect = Effect(self.now_s, ticket, host, unit)
+        effect = Effect(self.now_s, time.monotonic(), ticket, host, unit)
         with self._lock:
             self.effects.append(effect)
             self._active[host, unit] += 1

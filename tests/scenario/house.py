@@ -103,6 +103,7 @@ class World:
         default_factory=lambda: Rates(messages=1_000_000, messages_per_person=1_000_000, waiting=10_000)
     )
     sample_every_s: float = 0.0
+    threads: int = 8
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
     # Completes the chat service by what only the process knows.
@@ -125,7 +126,7 @@ class House:
             pace=world.pace,
             limits=world.limits,
             lifetime_s=world.lifetime_s,
-            threads=8,
+            threads=world.threads,
             sleep=world.sleep,
             sample_every_s=world.sample_every_s,
             brakes=world.brakes,
