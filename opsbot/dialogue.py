@@ -62,7 +62,10 @@ class Dialogue:
         Raises:
             TooManyMessages: too many wait already; nothing was written.
         """
-        self.places.check()
+        with self.places.hearing():
+            await self._hear(place, message)
+
+    async def _hear(self, place: Place, message: UserMessage) -> None:
         async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
             repeated = message in conversation.messages

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -84,26 +84,29 @@ class TurnPlaces:
         self._rates = rates
         self._all = asyncio.Semaphore(rates.turns)
         self._persons: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._waiting = 0
+        self._heard = 0
 
-    def check(self) -> None:
-        """Check that another turn may wait. Raises TooManyMessages."""
-        if self._waiting >= self._rates.waiting:
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Hold a place, or one to wait in, for a question from when it is heard until it is answered.
+
+        Raises:
+            TooManyMessages: all are held.
+        """
+        if self._heard >= self._rates.turns + self._rates.waiting:
             raise TooManyMessages(
-                f"Not read: {self._waiting} questions wait for an answer already. Ask again in a minute; commands that "
-                "only look are answered meanwhile."
+                f"Not read: {self._rates.waiting} questions wait for an answer already. Ask again in a minute; commands "
+                "that only look are answered meanwhile."
             )
+        self._heard += 1
+        try:
+            yield
+        finally:
+            self._heard -= 1
 
     @asynccontextmanager
     async def take(self, person: str) -> AsyncIterator[None]:
         """Wait for a place of this person's and one of all, in this order, so that nobody keeps others waiting."""
         own = self._persons.setdefault(person, asyncio.Semaphore(self._rates.turns_per_person))
-        self._waiting += 1
-        waiting = True
-        try:
-            async with own, self._all:
-                self._waiting -= 1
-                waiting = False
-                yield
-        finally:
-            self._waiting -= waiting
+        async with own, self._all:
+            yield
