@@ -263,6 +263,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, keys: bool = Tr
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another with --config.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
+    if not text.strip():
+        raise ConfigError(f"{path}: is empty; restore it, or begin with a copy of the config.yaml that ships.")
     return _checked(text, str(path), path.absolute().parent, environ, files=True, keys=keys)
 
 

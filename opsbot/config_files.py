@@ -70,6 +70,9 @@ class Sources:
             return
         document = read_yaml(text, max_bytes=_MAX_BYTES)
         self.faults += [(str(path), line, said) for line, said in document.faults]
+        if not document.data and not document.faults:
+            # As a full disk or a broken-off copy leaves it; it must not take every host away.
+            self.faults.append((str(path), 1, f"is empty; put hosts there, or take it out of {dotted(place)}."))
         self.document.unread |= {place for place in document.unread if place[:1] != ("defaults",)}
         for section in sorted(document.data.keys() - {*_SECTIONS}):
             line = document.lines[(section,)]

@@ -95,8 +95,8 @@ class TurnPlaces:
         """
         if self._heard >= self._rates.turns + self._rates.waiting:
             raise TooManyMessages(
-                f"Not read: {self._rates.waiting} questions wait for an answer already. Ask again in a minute; commands "
-                "that only look are answered meanwhile."
+                f"Not read: {self._rates.waiting} questions wait for an answer already. Ask again in a minute; "
+                "commands that only look are answered meanwhile."
             )
         self._heard += 1
         try:
