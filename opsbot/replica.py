@@ -23,10 +23,10 @@ _SURE_S = 4.0
 _AGAIN_S = 0.5
 
 # Work that ended this many processes in a row is not begun again: it most likely is what ends them.
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 5
 ABANDONED = (
     f"I gave this up: I was restarted in the middle of it {MAX_ATTEMPTS} times in a row, so it may be what ends me. "
-    "Nothing of it runs any more; open requests stay as they are. My log has the rest."
+    "The cards show what became of requests; ask again if you still need it. My log has the rest."
 )
 
 log = structlog.get_logger(__name__)

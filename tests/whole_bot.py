@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 from sqlalchemy import create_engine, text
 
 from tests.workbench_fixture import RunningWorkbench
+from tests.zygote import Forked, Zygote
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 60.0
@@ -99,7 +101,7 @@ class WholeBot:
     """One process of the bot at a time, on the same files, database and Slack.
 
     `hosts` is that part of the configuration, `policy` a line more of another; with `http_port` Slack's events come
-    over HTTP.
+    over HTTP. A `zygote` makes starts fast; `name` tells replicas in one folder apart.
     """
 
     def __init__(
@@ -112,20 +114,30 @@ class WholeBot:
         model_url: str = "",
         http_port: int = 0,
         policy: str = "",
+        zygote: Zygote | None = None,
+        name: str = "config",
     ) -> None:
         self._folder = folder
         self._workbench = workbench
         self.store_url = store_url or f"sqlite:///{folder}/opsbot.db"
         self._model_url = model_url
-        self._process: subprocess.Popen[str] | None = None
+        self._zygote = zygote
+        self._config = folder / f"{name}.yaml"
+        self._pipe = folder / f"{name}.stderr"
+        self._process: subprocess.Popen[str] | Forked | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
         slack = f"{{mode: http, http: {{port: {http_port}}}}}" if http_port else "{}"
         config = _COMMON.format(folder=folder, store_url=self.store_url, slack=slack, policy=policy) + hosts
-        (folder / "config.yaml").write_text(config)
+        self._config.write_text(config)
 
-    def start(self) -> None:
-        """Start a process and wait until it takes events."""
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, failpoint: str = "", *, wait: bool = True) -> None:
+        """Start a process and wait until it takes events; with a failpoint it may die before (see `failpoints`)."""
         self._ready.clear()
         bench = self._workbench.bench
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "SLACK_"))}
@@ -137,24 +149,36 @@ class WholeBot:
         }
         if self._model_url:
             environment["OPENAI_BASE_URL"] = self._model_url
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "opsbot", "run", "--config", str(self._folder / "config.yaml")],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-        if not self._wait_ready():
+        if failpoint:
+            environment["OPSBOT_FAILPOINT"] = failpoint
+        self._launch(environment)
+        if wait and not self._wait_ready() and not failpoint:
             self.kill()
             raise AssertionError(f"the bot did not get ready: {self.log[-5:]}")
+
+    def _launch(self, environment: dict[str, str]) -> None:
+        argv = ["run", "--config", str(self._config)]
+        if self._zygote is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "opsbot", *argv],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
+            return
+        if not self._pipe.exists():
+            os.mkfifo(self._pipe)
+        threading.Thread(target=self._read_pipe, daemon=True).start()
+        self._process = self._zygote.fork(argv, environment, self._pipe)
 
     def _wait_ready(self) -> bool:
         """Wait for the ready line, or for the process to give up."""
         assert self._process is not None
         deadline = time.monotonic() + _PATIENCE_S
-        while not self._ready.wait(0.05):
+        while not self._ready.wait(0.02):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 time.sleep(0.2)  # its last words
                 return False
@@ -169,20 +193,31 @@ class WholeBot:
 
     def kill(self) -> None:
         """End the process as `kill -9` does."""
+        self.signal(signal.SIGKILL)
+        self.wait(30)
+
+    def signal(self, number: int) -> None:
+        """Send a signal: SIGSTOP freezes the process, SIGCONT lets it go on."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait(30)
+        self._process.send_signal(number)
 
     def terminate(self) -> int:
         """End the process as systemd does; return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(60)
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end; return the exit code."""
         assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(60)
+        deadline = time.monotonic() + timeout_s
+        while (code := self._process.poll()) is None:
+            assert time.monotonic() < deadline, f"it did not end within {timeout_s} s: {self.log[-5:]}"
+            time.sleep(0.005)
+        return code
 
     def hang_up(self) -> None:
         """Tell the process to read its inventory again, as `systemctl reload` does."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGHUP)
+        self.signal(signal.SIGHUP)
 
     def wait_for_log(self, event: str, count: int = 1) -> dict[str, object]:
         """Wait until so many lines of this event are in the log, and return the last one."""
@@ -200,9 +235,12 @@ class WholeBot:
         engine.dispose()
         return [row[0] for row in rows]
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
+    def _read_pipe(self) -> None:
+        with self._pipe.open(encoding="utf-8", errors="replace") as pipe:
+            self._read(pipe)
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
             try:
                 entry = json.loads(line)
             except ValueError:

@@ -1,0 +1,147 @@
+"""People who ask for restarts and approve them without end, whatever happens to the bot; and what became of each."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.ledger import FINAL, Entry, Ledger
+from tests.slow_services import SlowServices
+from tests.workbench_fixture import RunningWorkbench
+
+OPS = "C0OPS"
+# People may ask and approve as often as they like here.
+UNLIMITED = "\nlimits: {open_requests: 100, requests: 1000, requests_window_s: 10}\n"
+_PATIENCE_S = 60.0
+
+
+@dataclass
+class Book:
+    """What happened to all requests."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+    abandoned: int = 0
+    slowest_s: float = 0.0
+
+    def close(self, entry: Entry, happened: int) -> None:
+        """Note how a request ended, and how often the service was really restarted for it."""
+        self.ends[entry.state] += 1
+        if happened > 1:
+            self.doubled.append(entry.id)
+        told = {"done": {1}, "unknown": {0, 1}}.get(entry.state, {0})
+        if happened not in told:
+            self.wrong.append(f"{entry.id}: {entry.state}, {happened} restarts")
+
+    @property
+    def unknown_percent(self) -> float:
+        return 100 * self.ends["unknown"] / max(1, self.ends.total())
+
+
+@dataclass
+class People:
+    """Alice asks, Bob approves, for each host one request after the other until `enough` is set."""
+
+    workbench: RunningWorkbench
+    services: SlowServices
+    ledger: Ledger
+    book: Book = field(default_factory=Book)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = "because of the kills"
+
+    async def work(self) -> Book:
+        """Go on until it is enough, and see every request to its end."""
+        async with asyncio.TaskGroup() as group:
+            for number in self.services.numbers:
+                group.create_task(self._one_host(number))
+        return self.book
+
+    async def _one_host(self, number: int) -> None:
+        while not self.enough.is_set():
+            before = self.services.starts(number)
+            entry = await self._ask(number)
+            if entry is None:
+                continue
+            await self._approve(entry)
+            entry = await self._see_it_end(entry)
+            await asyncio.sleep(0.05)
+            self.book.close(entry, self.services.starts(number) - before)
+
+    async def _ask(self, number: int) -> Entry | None:
+        """Ask until there is a request: who gets an error in Slack asks again."""
+        host = f"box-{number}"
+        known = len(await self._entries(host))
+        while True:
+            text = f"/ops restart svc-{number} {host} {self.reason}"
+            if not await self._does(self.workbench.person("alice").command(OPS, text)):
+                continue
+            found = await self._appears(host, known)
+            if found is not None:
+                return found
+            if await self._look(lambda: self.ledger.gave_up_on(f"{host} ")):
+                self.book.abandoned += 1
+            else:
+                told = [
+                    m.get("text", "")[:200] for m in self.workbench.watcher.messages.values() if "ephemeral_for" in m
+                ]
+                self.book.vanished.append(f"a request for {host} that was acknowledged; told last: {told[-3:]}")
+            if self.enough.is_set():
+                return None
+
+    async def _appears(self, host: str, known: int) -> Entry | None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            entries = await self._entries(host)
+            if len(entries) > known:
+                return entries[-1]
+            if not await self._look(self.ledger.open_events) and len(await self._entries(host)) == known:
+                return None
+            await asyncio.sleep(0.05)
+        return None
+
+    async def _approve(self, entry: Entry) -> None:
+        """Press until it is decided: a click that died with the process shows an error in Slack."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            if (await self._entry(entry.id)).state != "pending":
+                return
+            card = next((m for m in self.workbench.watcher.messages.values() if _is_open_card(m, entry.id)), None)
+            if card is not None:
+                await self._does(self.workbench.person("bob").clicks(card, "opsbot.approve"))
+            await asyncio.sleep(0.1)
+
+    async def _see_it_end(self, entry: Entry) -> Entry:
+        began = time.monotonic()
+        while (now := await self._entry(entry.id)).state not in FINAL:
+            if time.monotonic() - began > 3 * _PATIENCE_S:
+                self.book.vanished.append(f"{entry.id} is {now.state} for ever")
+                return now
+            await asyncio.sleep(0.05)
+        self.book.slowest_s = max(self.book.slowest_s, time.monotonic() - began)
+        return now
+
+    async def _does(self, act) -> bool:
+        """Do something in Slack; False if Slack says that the bot did not answer."""
+        try:
+            await act
+        except AssertionError:
+            await asyncio.sleep(0.1)
+            return False
+        return True
+
+    async def _entries(self, host: str) -> list[Entry]:
+        return await self._look(lambda: self.ledger.entries(host))
+
+    async def _entry(self, approval_id: str) -> Entry:
+        return await self._look(lambda: self.ledger.get(approval_id))
+
+    async def _look(self, read):
+        return await asyncio.to_thread(read)
+
+
+def _is_open_card(message, approval_id: str) -> bool:
+    text = json.dumps(message.get("blocks", []))
+    return approval_id in text and "opsbot.approve" in text

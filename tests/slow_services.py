@@ -1,0 +1,97 @@
+"""A real supervisord with several services that are slow to stop, each on a host of its own, all starts counted."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_SERVICE = """
+import pathlib, signal, sys, time
+def leave(*_):
+    time.sleep({stop_s})
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+with pathlib.Path(sys.argv[1] + ".starts").open("a") as log:
+    log.write("started\\n")
+while True:
+    time.sleep(60)
+"""
+_SUPERVISORD = """
+[unix_http_server]
+file={folder}/s
+[supervisord]
+logfile={folder}/supervisord.log
+pidfile={folder}/supervisord.pid
+childlogdir={folder}
+nodaemon=true
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{folder}/s
+"""
+_PROGRAM = """
+[program:{unit}]
+command={python} -S -E {folder}/service.py {unit}
+directory={folder}
+startsecs=0
+"""
+_HOST = """
+  {host}:
+    connection: local
+    service_manager: supervisord
+    service_command: ["{python}", "{folder}/ctl.py"]
+    units: [{unit}]
+"""
+# As `supervisorctl`, without looking for plug-ins in every installed package: a third of its time.
+_CTL = """
+import sys
+sys.argv[1:1] = ["-c", "{folder}/supervisord.conf"]
+from supervisor.supervisorctl import main
+main()
+"""
+
+
+class SlowServices:
+    """`count` services `svc-N` on hosts `box-N`; ended by `stop`."""
+
+    def __init__(self, folder: Path, count: int, *, stop_s: float = 0.3) -> None:
+        self.folder = folder
+        self.count = count
+        (folder / "service.py").write_text(_SERVICE.format(stop_s=stop_s))
+        (folder / "ctl.py").write_text(_CTL.format(folder=folder))
+        config = folder / "supervisord.conf"
+        common = {"folder": folder, "python": sys.executable}
+        programs = "".join(_PROGRAM.format(unit=f"svc-{n}", **common) for n in self.numbers)
+        config.write_text(_SUPERVISORD.format(**common) + programs)
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait_until_up()
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of hosts and services."""
+        return range(1, self.count + 1)
+
+    @property
+    def hosts(self) -> str:
+        """The hosts' part of a configuration."""
+        common = {"folder": self.folder, "python": sys.executable}
+        hosts = (_HOST.format(host=f"box-{n}", unit=f"svc-{n}", **common) for n in self.numbers)
+        return "\nhosts:" + "".join(hosts)
+
+    def starts(self, number: int) -> int:
+        """How often this service was started, the first time included."""
+        log = self.folder / f"svc-{number}.starts"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def stop(self) -> None:
+        """End supervisord, which ends its services."""
+        self._process.terminate()
+        self._process.wait(30)
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + 60
+        while not all(self.starts(n) for n in self.numbers):
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError("supervisord did not start its services")
+            time.sleep(0.02)
