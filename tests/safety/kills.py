@@ -43,14 +43,14 @@ class Book:
 
 @dataclass
 class People:
-    """Alice asks, Bob approves, for each host one request after the other until `enough` is set."""
+    """Alice asks, Bob approves, for each host one request after the other: `rounds` times, or until `enough` is set."""
 
     workbench: RunningWorkbench
     services: SlowServices
     ledger: Ledger
     book: Book = field(default_factory=Book)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
-    reason: str = "because of the kills"
+    rounds: int = 0
 
     async def work(self) -> Book:
         """Go on until it is enough, and see every request to its end."""
@@ -60,7 +60,9 @@ class People:
         return self.book
 
     async def _one_host(self, number: int) -> None:
-        while not self.enough.is_set():
+        asked = 0
+        while not self.enough.is_set() and (asked < self.rounds or not self.rounds):
+            asked += 1
             before = self.services.starts(number)
             entry = await self._ask(number)
             if entry is None:
@@ -75,7 +77,7 @@ class People:
         host = f"box-{number}"
         known = len(await self._entries(host))
         while True:
-            text = f"/ops restart svc-{number} {host} {self.reason}"
+            text = f"/ops restart svc-{number} {host} because of the kills"
             if not await self._does(self.workbench.person("alice").command(OPS, text)):
                 continue
             found = await self._appears(host, known)
@@ -126,11 +128,12 @@ class People:
     async def _does(self, act) -> bool:
         """Do something in Slack; False if Slack says that the bot did not answer."""
         try:
-            await act
-        except AssertionError:
+            acknowledged = bool((await act)["acknowledged"])
+        except AssertionError:  # the card changed just now, so the button is not there any more
+            acknowledged = False
+        if not acknowledged:
             await asyncio.sleep(0.1)
-            return False
-        return True
+        return acknowledged
 
     async def _entries(self, host: str) -> list[Entry]:
         return await self._look(lambda: self.ledger.entries(host))
