@@ -1,5 +1,7 @@
 """Places at which a whole bot kills itself, as `kill -9` would: `arm("after store.approvals.change:3")`.
 
+`arm("freeze before host.act:1")` stops it there, as by SIGSTOP, until somebody sends SIGCONT.
+
 The name is a place and how often it is passed before. Nothing of this is in the product: the places are put around its
 methods in a test's own process (`tests.zygote`), so that no bot outside of a test can ever meet one.
 """
@@ -7,6 +9,7 @@ methods in a test's own process (`tests.zygote`), so that no bot outside of a te
 import functools
 import os
 import signal
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -39,21 +42,23 @@ def arm(name: str) -> None:
     """Make this process die at a place; "" is none."""
     if not name:
         return
-    where, _, count = name.partition(":")
+    number = signal.SIGSTOP if name.startswith("freeze ") else signal.SIGKILL
+    where, _, count = name.removeprefix("freeze ").partition(":")
     when, _, place = where.partition(" ")
     module, kind, method = METHODS[place]
     owner = getattr(import_module(module), kind)
-    setattr(owner, method, _mortal(getattr(owner, method), when, int(count or 1)))
+    setattr(owner, method, _mortal(getattr(owner, method), when, int(count or 1), number))
 
 
-def _mortal(function: Callable[..., Any], when: str, count: int) -> Callable[..., Any]:
+def _mortal(function: Callable[..., Any], when: str, count: int, number: int) -> Callable[..., Any]:
     left = [count]
 
     def pass_by(now: str) -> None:
         if now == when:
             left[0] -= 1
             if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
+                time.sleep(0.1)  # a stop may reach this thread a moment later than the call returns
 
     async def asynchronous(*args: Any, **kwargs: Any) -> Any:
         pass_by("before")

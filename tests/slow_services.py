@@ -52,11 +52,12 @@ main()
 
 
 class SlowServices:
-    """`count` services `svc-N` on hosts `box-N`; ended by `stop`."""
+    """`count` services `svc-N` on hosts `NAME-N`; ended by `stop`."""
 
-    def __init__(self, folder: Path, count: int, *, stop_s: float = 0.3) -> None:
+    def __init__(self, folder: Path, count: int, *, stop_s: float = 0.3, name: str = "box") -> None:
         self.folder = folder
         self.count = count
+        self._name = name
         (folder / "service.py").write_text(_SERVICE.format(stop_s=stop_s))
         (folder / "ctl.py").write_text(_CTL.format(folder=folder))
         config = folder / "supervisord.conf"
@@ -75,9 +76,13 @@ class SlowServices:
     @property
     def hosts(self) -> str:
         """The hosts' part of a configuration."""
+        return "\nhosts:" + self.entries
+
+    @property
+    def entries(self) -> str:
+        """The hosts alone."""
         common = {"folder": self.folder, "python": sys.executable}
-        hosts = (_HOST.format(host=f"box-{n}", unit=f"svc-{n}", **common) for n in self.numbers)
-        return "\nhosts:" + "".join(hosts)
+        return "".join(_HOST.format(host=f"{self._name}-{n}", unit=f"svc-{n}", **common) for n in self.numbers)
 
     def starts(self, number: int) -> int:
         """How often this service was started, the first time included."""
