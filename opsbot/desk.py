@@ -11,6 +11,7 @@ from opsbot import approvals, standing
 from opsbot.actions import Prepared
 from opsbot.amendments import Amendments
 from opsbot.approvals import Click, Proposal
+from opsbot.background import guarded
 from opsbot.campaign import Control
 from opsbot.delivery import Delivery
 from opsbot.domain import (
@@ -76,6 +77,7 @@ class ApprovalDesk:
     replica: Replica
     pace: Pace = field(default_factory=Pace)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _settling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _controls: dict[str, Control] = field(default_factory=dict)
     _newest: dict[str, tuple[Approval, tuple[Step, ...]]] = field(default_factory=dict)
     _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -107,8 +109,8 @@ class ApprovalDesk:
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
-        """The actions under way."""
-        return tuple(self._running.values())
+        """The actions under way, and the looks at what became of others."""
+        return (*self._running.values(), *self._settling.values())
 
     # --- proposals ---------------------------------------------------------------------------------------------------
 
@@ -376,7 +378,7 @@ class ApprovalDesk:
     async def recover(self) -> None:
         """At start: settle interrupted runs, run what is approved and in time, post cards that never were."""
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
-            await self._reconcile(approval)
+            self._settle(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
             self._start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
@@ -389,7 +391,7 @@ class ApprovalDesk:
         if approval is not None and approval.state is ApprovalState.APPROVED:
             self._start(approval)
         elif approval is not None and approval.state in (ApprovalState.EXECUTING, ApprovalState.UNKNOWN):
-            await self._reconcile(approval)
+            self._settle(approval)
         elif await self.replica.take(run_lease(approval_id)) is not None:
             if approval is not None and approval.state.final:
                 await self._report(approval)
@@ -412,8 +414,7 @@ class ApprovalDesk:
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
             self._start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
-            if approval.id not in self._running:
-                await self._reconcile(approval)
+            self._settle(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.UNKNOWN):
             await self._look_again(approval)
         for approval_id in tuple(self._unreported - self._running.keys()):
@@ -447,6 +448,14 @@ class ApprovalDesk:
             return  # a click was faster
         await self._after(expired)
 
+    def _settle(self, approval: Approval) -> None:
+        """Begin to settle it beside everything else: a host may take its time to answer."""
+        if approval.id in self._running or approval.id in self._settling:
+            return
+        task = asyncio.create_task(guarded("reconcile", self._reconcile(approval)), name=f"settle {approval.id}")
+        self._settling[approval.id] = task
+        task.add_done_callback(lambda _: self._settling.pop(approval.id, None))
+
     async def _reconcile(self, approval: Approval) -> None:
         """Settle it, unless a living replica is at work on it."""
         lease = await self.replica.take(run_lease(approval.id))
@@ -469,10 +478,12 @@ class ApprovalDesk:
         if last is not None and self.clock.monotonic() - last < _RECONCILE_EVERY_S:
             return
         self._looked_at[approval.id] = self.clock.monotonic()
-        await self._reconcile(approval)
+        self._settle(approval)
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for running actions to end, without beginning more hosts; what does not end is settled at next start."""
+        for look in self._settling.values():
+            look.cancel()
         for control in self._controls.values():
             control.leave()
         if self._running:

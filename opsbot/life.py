@@ -71,7 +71,7 @@ class Life:
         lapsed = await self.organs.replica.start()
         if self.organs.replica.shared:
             self._living = asyncio.create_task(self._live())
-        await self.organs.delivery.recover()
+        self.background.begin_guarded("recover", self.organs.delivery.recover())
         await self.organs.desk.recover()
         await self.adopt(lapsed)
         await self._wake_waiting()
