@@ -47,7 +47,7 @@ from opsbot.pace import Pace, check_was_read
 from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
 from opsbot.register import Register
-from opsbot.replica import MAX_ATTEMPTS, Replica
+from opsbot.replica import Replica
 from opsbot.seals import Pressed
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,8 @@ log = structlog.get_logger(__name__)
 # An UNKNOWN outcome is looked at again by itself this long, this often.
 _RECONCILE_FOR = timedelta(hours=1)
 _RECONCILE_EVERY_S = 30.0
+# Of looks that ended with opsbot itself, so many in a row are enough: it is unknown then, and looked at less often.
+_MAX_LOOKS = 10
 
 _KINDS = {
     OrderVerb.PAUSE: "execution.paused",
@@ -462,7 +464,7 @@ class ApprovalDesk:
         if lease is None:
             return
         try:
-            final = await self.executor.reconcile(approval, look=lease.attempts <= MAX_ATTEMPTS)
+            final = await self.executor.reconcile(approval, look=lease.attempts <= _MAX_LOOKS)
             if final is not approval:
                 log.info("execution.reconciled", approval_id=final.id, state=final.state)
                 await self._after(final)

@@ -18,23 +18,29 @@ _PATIENCE_S = 60.0
 
 @dataclass
 class Book:
-    """What happened to all requests."""
+    """What happened to all requests: `happened` counts the real restarts for each, by its id."""
 
+    happened: dict[str, int] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
-    doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
     abandoned: int = 0
     slowest_s: float = 0.0
 
-    def close(self, entry: Entry, happened: int) -> None:
-        """Note how a request ended, and how often the service was really restarted for it."""
-        self.ends[entry.state] += 1
-        if happened > 1:
-            self.doubled.append(entry.id)
-        told = {"done": {1}, "unknown": {0, 1}}.get(entry.state, {0})
-        if happened not in told:
-            self.wrong.append(f"{entry.id}: {entry.state}, {happened} restarts")
+    @property
+    def doubled(self) -> list[str]:
+        """Requests that were carried out more than once."""
+        return [approval_id for approval_id, times in self.happened.items() if times > 1]
+
+    def close(self, entries: list[Entry]) -> None:
+        """Compare what was told of each request in the end with what happened."""
+        for entry in entries:
+            self.ends[entry.state] += 1
+            told = {"done": {1}, "unknown": {0, 1}}.get(entry.state, {0})
+            if self.happened.get(entry.id, 0) not in told:
+                self.wrong.append(f"{entry.id}: {entry.state}, {self.happened.get(entry.id, 0)} restarts")
+            if entry.state not in FINAL:
+                self.vanished.append(f"{entry.id} is {entry.state} for ever")
 
     @property
     def unknown_percent(self) -> float:
@@ -57,7 +63,19 @@ class People:
         async with asyncio.TaskGroup() as group:
             for number in self.services.numbers:
                 group.create_task(self._one_host(number))
+        await self._settled()
+        self.book.close(await self._look(self.ledger.entries))
         return self.book
+
+    async def _settled(self) -> None:
+        """Wait until the bot has nothing to do any more, and has looked again where the outcome was unknown."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline and await self._look(self._unsettled):
+            await asyncio.sleep(0.1)
+
+    def _unsettled(self) -> bool:
+        unknown = any(entry.state == "unknown" or entry.state not in FINAL for entry in self.ledger.entries())
+        return unknown or bool(self.ledger.open_events() or self.ledger.leases())
 
     async def _one_host(self, number: int) -> None:
         asked = 0
@@ -68,9 +86,9 @@ class People:
             if entry is None:
                 continue
             await self._approve(entry)
-            entry = await self._see_it_end(entry)
-            await asyncio.sleep(0.05)
-            self.book.close(entry, self.services.starts(number) - before)
+            await self._see_it_end(entry)
+            await asyncio.sleep(0.2)
+            self.book.happened[entry.id] = self.services.starts(number) - before
 
     async def _ask(self, number: int) -> Entry | None:
         """Ask until there is a request: who gets an error in Slack asks again."""
@@ -115,15 +133,11 @@ class People:
                 await self._does(self.workbench.person("bob").clicks(card, "opsbot.approve"))
             await asyncio.sleep(0.1)
 
-    async def _see_it_end(self, entry: Entry) -> Entry:
+    async def _see_it_end(self, entry: Entry) -> None:
         began = time.monotonic()
-        while (now := await self._entry(entry.id)).state not in FINAL:
-            if time.monotonic() - began > 3 * _PATIENCE_S:
-                self.book.vanished.append(f"{entry.id} is {now.state} for ever")
-                return now
+        while (await self._entry(entry.id)).state not in FINAL and time.monotonic() - began < 5 * _PATIENCE_S:
             await asyncio.sleep(0.05)
         self.book.slowest_s = max(self.book.slowest_s, time.monotonic() - began)
-        return now
 
     async def _does(self, act) -> bool:
         """Do something in Slack; False if Slack says that the bot did not answer."""

@@ -85,7 +85,6 @@ async def one_death(folder, zygote: Zygote, place: str, store_url: str) -> tuple
             if died:
                 await asyncio.to_thread(bot.start)
             book = await working
-            await quiet(ledger)
             took_s = time.monotonic() - began
             shown = [m for m in workbench.watcher.messages.values() if _is_card(m, ledger.entries()[-1].id)]
             ledger.close()
@@ -104,12 +103,6 @@ async def death_of(bot: WholeBot, working: "asyncio.Task[object]") -> bool:
         while bot.alive and not working.done():
             await asyncio.sleep(0.02)
     return not bot.alive
-
-
-async def quiet(ledger: Ledger) -> None:
-    async with asyncio.timeout(120):
-        while await asyncio.to_thread(lambda: ledger.open_events() or ledger.leases()):
-            await asyncio.sleep(0.05)
 
 
 def _is_card(message, approval_id: str) -> bool:
