@@ -109,6 +109,9 @@ async def test_the_bot_charts_a_past_from_before_its_start_and_goes_on_measuring
             lambda m: any(f["title"] == "memory used, last 24 h" for f in m.get("files", []))
         )
         assert "this-machine: " in picture["files"][0]["alt_txt"]
+        # A look that has ended is in the recorder's hands, however soon the bot stops.
+        await alice.command(OPS, "/ops status this-machine")
+        await alice.sees(lambda m: "load" in json.dumps(m) and "this-machine" in json.dumps(m))
     finally:
         assert await asyncio.to_thread(bot.terminate) == 0
     key = (tmp_path / "audit.key").read_text().strip()
