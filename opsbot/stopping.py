@@ -35,7 +35,7 @@ class Stopping:
     desk: ApprovalDesk
     rules: PolicyRules
     clock: Clock
-    _known: frozenset[str] | None = None
+    _known: frozenset[str] = frozenset()
     _stopped: bool = field(default=False)
 
     @property
@@ -157,14 +157,10 @@ class Stopping:
         holds = await self.checkpoint.in_force()
         now, before = frozenset(hold.id for hold in holds), self._known
         self._known = now
-        if before is None or now == before:
-            if before is None and holds:
-                log.warning("brakes.on", holds=sorted(now))
-            await self._note_file(holds)
-            return
-        log.warning("brakes.changed", begun=sorted(now - before), ended=sorted(before - now))
         await self._note_file(holds)
-        await self.desk.show_open()
+        if now != before:
+            log.warning("brakes.changed", begun=sorted(now - before), ended=sorted(before - now))
+            await self.desk.show_open()
 
     async def _note_file(self, holds: Sequence[Hold]) -> None:
         """Give the stop file's coming and going its line in the audit log."""

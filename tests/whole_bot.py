@@ -219,6 +219,11 @@ class WholeBot:
         """Tell the process to read its inventory again, as `systemctl reload` does."""
         self.signal(signal.SIGHUP)
 
+    def stop_all(self) -> None:
+        """Tell the process to stop every action, as `kill -USR1` does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+
     def wait_for_log(self, event: str, count: int = 1) -> dict[str, object]:
         """Wait until so many lines of this event are in the log, and return the last one."""
         deadline = time.monotonic() + _PATIENCE_S

@@ -27,6 +27,8 @@ class Days:
         self.counts: Counter[str] = Counter()
         self.finals: list[Approval] = []
         self._set_by_s = 0.0
+        # Such a clock is set right, if at all: what a half of that would mean, nobody can tell.
+        self._came_up_behind = False
 
     async def step(self) -> None:
         """One thing that happens."""
@@ -38,7 +40,7 @@ class Days:
             case "pass":
                 self.works.passes(self.chance.choice([1, 60, 600, 1800]))
             case "set clock":
-                self.set_clock(self.chance.choice([-86_400, -HOUR_S, 0]))
+                self.set_clock(0 if self._came_up_behind else self.chance.choice([-86_400, -HOUR_S, 0]))
             case "restart":
                 # A process cannot know of a clock that was set back before it started.
                 self.set_clock(0)
@@ -48,6 +50,7 @@ class Days:
                 await self.works.close()
                 # A machine comes up with its clock right, or a day behind, as without a battery.
                 self.set_clock(self.chance.choice([0, 0, -86_400]))
+                self._came_up_behind = self._set_by_s < 0
                 self.works.reboots(self.chance.choice([30, 600]))
                 await self.works.open()
 
@@ -55,6 +58,7 @@ class Days:
         """Set the wall clock so far from the right time."""
         self.works.clock.jump(off_s - self._set_by_s)
         self._set_by_s = off_s
+        self._came_up_behind &= off_s < 0
 
     async def ask(self) -> None:
         """Ask for one to five things at once; some were let through as a proposal before there was no room."""
