@@ -29,6 +29,7 @@ from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
 from opsbot.stopping import Stopping
+from opsbot.strangers import Strangers
 from opsbot.throttle import Rates, Throttle, TurnPlaces
 from opsbot.turn import Limits, TurnLoop, spoken_reason
 from opsbot.vocabulary import Vocabulary
@@ -181,6 +182,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             throttle=Throttle(ports.clock, settings.rates),
             stopping=Stopping(ports.store, catalogue, executor, desk, settings.rules, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
+            strangers=Strangers(ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,
         )
     )

@@ -632,6 +632,10 @@ class Handler(Protocol):
         """Whether a conversation exists at this place, so that thread replies without a mention are for us."""
         ...
 
+    def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:
+        """Note in the background that somebody tried to get in who is no person of the workspace; tell a person so."""
+        ...
+
 
 # --- time ------------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 from opsbot.seals import Pressed
 from opsbot.stopping import Stopping
+from opsbot.strangers import Strangers
 from opsbot.takeover import Takeover
 from opsbot.throttle import Throttle
 
@@ -81,6 +82,7 @@ class Parts:
     throttle: Throttle
     stopping: Stopping
     looks: Looks
+    strangers: Strangers
     bot_name: str = "opsbot"
 
     @property
@@ -164,6 +166,11 @@ class Service:
     async def knows(self, place: Place) -> bool:
         """Whether there is a conversation in this thread."""
         return (await self._parts.store.conversations.load(place)).version > 0
+
+    def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:
+        """Note somebody who is no person of the workspace."""
+        noted = self._parts.strangers.turn_away(actor, place, entrance, reply_to=reply_to)
+        self._background.begin_guarded("turned away", noted)
 
     async def _handle(self, item: InboxItem) -> None:
         """Dispatch one event. The service boundary: whatever escapes is logged with an id, and the person told."""

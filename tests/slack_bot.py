@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opsbot.adapters.slack import SlackConnection, SlackSettings
-from opsbot.domain import Incoming, Place
+from opsbot.domain import Actor, Incoming, Place
 from opsbot.errors import StoreError
 from opsbot.ports import Clock
 from opsbot.workbench import Limits, Workbench
@@ -28,6 +28,7 @@ class RememberingHandler:
     failures: int = 0
     calls: int = 0
     duplicates: int = 0
+    turned_away: list[tuple[Actor, str, str]] = field(default_factory=list)
     _keys: set[str] = field(default_factory=set)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -49,6 +50,9 @@ class RememberingHandler:
 
     async def knows(self, place: Place) -> bool:
         return place in self.known
+
+    def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:
+        self.turned_away.append((actor, entrance, reply_to))
 
     async def until(self, holds: Callable[["RememberingHandler"], Any]) -> None:
         """Wait until something is true of what was accepted."""

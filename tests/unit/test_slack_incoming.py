@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsbot.adapters.slack.incoming import COMMANDS, EVENTS, TEXT_MAX, Heard, Home, changed_group, read
-from opsbot.domain import Actor, IncomingCommand, IncomingDecision, IncomingMessage, IncomingStop, Place
+from opsbot.adapters.slack.strangers import stranger
+from opsbot.domain import Actor, IncomingCommand, IncomingDecision, IncomingMessage, IncomingStop, Membership, Place
 
 HOME = Home("T1", "U0BOT")
 ALICE = Actor("T1", "U0ALICE")
@@ -215,6 +216,31 @@ def test_ignored(body: Json) -> None:
     assert read(body, HOME) is None
 
 
+TRIED = {
+    "foreign author": ("T2/U0ALICE", "message"),
+    "foreign workspace": ("T2/U0ALICE", "message"),
+    "foreign sender": ("T2/U0ALICE", "message"),
+    "foreign source": ("T2/U0ALICE", "message"),
+    "foreign actor": ("T2/U0ALICE", "message"),
+    "another bot": ("T1/B9", "app"),
+    "foreign command": ("T2/U0ALICE", "command"),
+    "foreign clicker": ("T2/U0BOB", "click"),
+}
+
+
+@pytest.mark.parametrize(("case", "body"), IGNORED.items(), ids=IGNORED.keys())
+def test_who_is_not_heard_is_named_if_they_meant_the_bot(case: str, body: Json) -> None:
+    tried = stranger(body, HOME)
+    assert (tried and (tried.actor.key, tried.entrance)) == TRIED.get(case)
+    assert tried is None or tried.actor.membership is not Membership.MEMBER
+
+
+def test_apps_and_strangers_who_talk_among_themselves_are_nobodys_business() -> None:
+    assert stranger(callback(said("lunch?", team="T2")), HOME) is None
+    assert stranger(callback(said("<@U0BOT> hi", bot_id="B9")), HOME) is None  # the mention of it counts
+    assert stranger(callback(said("hi", bot_id="B9", channel="D1")), HOME) is None
+
+
 def test_changed_user_group_is_recognised_from_home_only() -> None:
     event = {"type": "subteam_members_changed", "subteam_id": "S0SRE"}
     assert changed_group(callback(event), HOME) == "S0SRE"
@@ -241,6 +267,8 @@ def test_no_payload_raises(data: st.DataObject) -> None:
         target[data.draw(st.sampled_from(sorted(target) or ["x"]))] = data.draw(values)
     found = read(body, HOME)
     changed_group(body, HOME)
+    tried = stranger(body, HOME)
+    assert tried is None or tried.actor.membership in (Membership.FOREIGN, Membership.BOT)
     if found is not None:
         assert found.event.actor.team_id == "T1"
         assert all(isinstance(key, str) for key in found.keys)

@@ -49,8 +49,8 @@ _VERBS = {
     card_buttons.RESUME: "resume",
     card_buttons.HALT: "halt",
 }
-_ID = re.compile(r"[A-Z0-9]{1,32}")
-_TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,8}")
+ID = re.compile(r"[A-Z0-9]{1,32}")
+TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,8}")
 # What a card's buttons carry: the request's id and a seal. Whatever else comes is answered as an unknown request.
 _SEALED = re.compile(r"([A-Za-z0-9_-]{1,64})(?:\.([A-Za-z0-9_-]{0,64}))?")
 _NUMBER = re.compile(r"[0-9]{1,3}")
@@ -93,7 +93,7 @@ def changed_group(body: Body, home: Home) -> str | None:
         return None
     if event.get("type") != "subteam_members_changed":
         return None
-    return _matching(_ID, event.get("subteam_id"))
+    return matching(ID, event.get("subteam_id"))
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def _callback(body: Body, home: Home) -> Heard | None:
 
 def _author(event: Body, body: Body, home: Home) -> Actor | None:
     """Return who wrote, if it is a person of the home workspace; decided by ids, never by names."""
-    user = _matching(_ID, event.get("user"))
+    user = matching(ID, event.get("user"))
     if user is None or user in ("USLACKBOT", home.bot_user_id):
         return None
     if any(event.get(mark) for mark in ("bot_id", "bot_profile", "is_bot", "hidden")):
@@ -129,15 +129,15 @@ def _author(event: Body, body: Body, home: Home) -> Actor | None:
 
 
 def _message(event: Body, actor: Actor, home: Home, event_id: str) -> Heard | None:
-    channel = _matching(_ID, event.get("channel"))
-    ts = _matching(_TS, event.get("ts"))
+    channel = matching(ID, event.get("channel"))
+    ts = matching(TS, event.get("ts"))
     text = event.get("text", "")
     if channel is None or ts is None or not isinstance(text, str) or _text(event.get("type")) not in _EVENT_TYPES:
         return None
     if event.get("subtype") not in (None, "file_share") or event.get("edited"):
         return None
     direct = event.get("channel_type") == "im" or channel.startswith("D")
-    thread = _matching(_TS, event.get("thread_ts"))
+    thread = matching(TS, event.get("thread_ts"))
     addressed = direct or event["type"] == "app_mention" or mentions(text, home.bot_user_id)
     if not addressed and thread is None:
         return None
@@ -158,8 +158,8 @@ def _spoken(text: str, place: Place, actor: Actor, home: Home) -> IncomingMessag
 
 
 def _session_stopped(event: Body, actor: Actor, event_id: str) -> Heard | None:
-    channel = _matching(_ID, event.get("channel"))
-    thread = _matching(_TS, event.get("thread_ts"))
+    channel = matching(ID, event.get("channel"))
+    thread = matching(TS, event.get("thread_ts"))
     if channel is None or thread is None:
         return None
     place = Place(actor.team_id, channel, thread, channel.startswith("D"))
@@ -170,8 +170,8 @@ def _session_stopped(event: Body, actor: Actor, event_id: str) -> Heard | None:
 
 
 def _slash(body: Body, home: Home) -> Heard | None:
-    channel = _matching(_ID, body.get("channel_id"))
-    user = _matching(_ID, body.get("user_id"))
+    channel = matching(ID, body.get("channel_id"))
+    user = matching(ID, body.get("user_id"))
     trigger = _text(body.get("trigger_id"))
     text = body.get("text", "")
     if channel is None or user is None or not trigger or not isinstance(text, str):
@@ -192,7 +192,7 @@ def _click(body: Body, home: Home) -> Heard | None:
         return None
     action = actions[0]
     place = _clicked_place(container, home)
-    message_id = _matching(_TS, container.get("message_ts"))
+    message_id = matching(TS, container.get("message_ts"))
     if not isinstance(action, dict) or place is None or message_id is None:
         return None
     keys = _click_keys(body, action, actor)
@@ -204,7 +204,7 @@ def _clicker(body: Body, home: Home) -> Actor | None:
     team, user = body.get("team"), body.get("user")
     if not isinstance(team, dict) or not isinstance(user, dict):
         return None
-    user_id = _matching(_ID, user.get("id"))
+    user_id = matching(ID, user.get("id"))
     if user_id is None or user_id in ("USLACKBOT", home.bot_user_id) or user.get("is_bot"):
         return None
     if team.get("id") != home.team_id or user.get("team_id") != home.team_id:
@@ -213,10 +213,10 @@ def _clicker(body: Body, home: Home) -> Actor | None:
 
 
 def _clicked_place(container: Body, home: Home) -> Place | None:
-    channel = _matching(_ID, container.get("channel_id"))
+    channel = matching(ID, container.get("channel_id"))
     if container.get("type") != "message" or channel is None:
         return None
-    thread = _matching(_TS, container.get("thread_ts")) or ""
+    thread = matching(TS, container.get("thread_ts")) or ""
     # A card at the channel's top level becomes its own thread's root when somebody replies to it.
     if thread == container.get("message_ts"):
         thread = ""
@@ -256,7 +256,7 @@ def _chosen(options: object) -> tuple[int, ...]:
     values = (
         [option.get("value") for option in options if isinstance(option, dict)] if isinstance(options, list) else []
     )
-    numbers = [_matching(_NUMBER, value) for value in values]
+    numbers = [matching(_NUMBER, value) for value in values]
     return tuple(int(number) for number in numbers if number is not None)
 
 
@@ -269,7 +269,8 @@ def _capped(text: str) -> str:
     return f"{text[:TEXT_MAX]}\n[cut here: {len(text)} characters were sent, the first {TEXT_MAX} are read]"
 
 
-def _matching(pattern: re.Pattern[str], value: object) -> str | None:
+def matching(pattern: re.Pattern[str], value: object) -> str | None:
+    """Return a value that is a string of this form, and nothing else."""
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 

@@ -20,6 +20,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from opsbot.adapters.slack.directory import SlackDirectory
 from opsbot.adapters.slack.incoming import Heard, Home, changed_group, read
+from opsbot.adapters.slack.strangers import stranger
 from opsbot.errors import OpsbotError
 from opsbot.ports import Handler
 
@@ -83,6 +84,9 @@ class Acceptance(AsyncMiddleware):
         group_id = changed_group(body, self._home)
         if group_id is not None:
             self._directory.forget(group_id)
+        tried = stranger(body, self._home)
+        if tried is not None:
+            self._handler.turn_away(tried.actor, tried.place, tried.entrance, reply_to=tried.reply_to)
 
 
 def build_app(acceptance: Acceptance, home: Home, client: AsyncWebClient, *, signing_secret: str) -> AsyncApp:
