@@ -152,9 +152,13 @@ def _planned(options: argparse.Namespace) -> _Plan:
 
 
 def _stop_file(subject: Subject, config: Config) -> Finding:
-    stop = StopFile(config.stop_file()).thrown()
+    path = config.stop_file()
+    if not os.path.lexists(path.parent):
+        # A running bot that cannot find its folder is stopped; before the first start there is none.
+        return subject.ok(Check.STOP_FILE, f"{path} is not there, nor its folder yet")
+    stop = StopFile(path).thrown()
     if stop is None:
-        return subject.ok(Check.STOP_FILE, f"{config.stop_file()} is not there")
+        return subject.ok(Check.STOP_FILE, f"{path} is not there")
     return subject.warn(Check.STOP_FILE, told_why(stop), "`opsbot resume` removes it, once its reason is gone.")
 
 

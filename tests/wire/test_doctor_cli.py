@@ -84,6 +84,16 @@ def test_without_slack_and_model_it_says_so_and_ends_well(desk: Desk) -> None:
     assert [path.name for path in desk.folder.iterdir()] == ["config.yaml"]
 
 
+def test_before_the_first_start_there_is_no_folder_for_a_stop_file_and_that_is_well(desk: Desk) -> None:
+    desk.write(f'store: {{url: "sqlite:///{desk.folder}/not/yet/opsbot.db"}}\n')
+    _, found = desk.findings()
+    stop = found["configuration", "stop file"]
+    assert (stop["status"], stop["said"].endswith("is not there, nor its folder yet")) == ("ok", True)
+    (desk.folder / "not" / "yet" / "opsbot.stop").mkdir(parents=True)
+    _, found = desk.findings()
+    assert found["configuration", "stop file"]["status"] == "warn"
+
+
 def test_a_wrong_configuration_is_exit_code_2_with_every_fault(desk: Desk) -> None:
     desk.path.write_text("hosts: 5\nlog: {level: loud}\n")
     ended = desk.run("--json")
