@@ -143,7 +143,9 @@ def _open_sqlite(path: Path, audit_key: bytes, watch: Watch) -> SqlStore:
         head = sidecar.head
         sqlite.refuse_vanished(path, head)
         sidecar.adopt()
-        database = Database(sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_noting(sidecar, watch))
+        database = Database(
+            sqlite.make_engine(path), threads=1, check=sidecar.check, anchor=_noting(sidecar, watch), together=True
+        )
         database.write_now(lambda connection: _check_file(connection, path, head))
         database.write_now(lambda connection: _check_log(connection, audit_key, watch))
         database.write_now(lambda connection: migrate.upgrade(connection, audit_key))
