@@ -146,11 +146,7 @@ async def test_a_wal_that_is_gone_is_missed(path: Path) -> None:
     await open_store(url(path), audit_key=KEY).close()
 
 
-# An action cut off by the vanished file keeps its target until it is settled, so the next one waits: not mended yet.
-_KEEPS_ITS_TARGET = pytest.mark.xfail(reason="the target stays taken until the interrupted action is settled")
-
-
-@pytest.mark.parametrize("replaced", [False, pytest.param(True, marks=_KEEPS_ITS_TARGET)])
+@pytest.mark.parametrize("replaced", [False, True])
 async def test_a_file_that_goes_while_the_bot_runs_is_not_written_to(path: Path, replaced: bool) -> None:
     house = await lived_in(path)
     await house.types(ALICE, "restart nginx web-1")
