@@ -2,6 +2,7 @@
 
 from tests.sabotage.copy import Change, Sabotage
 
+_T04 = "tests/safety/test_t04_replay.py"
 _T20 = "tests/safety/test_t20_tool_files.py"
 _T27 = "tests/safety/test_t27_listed_targets_only.py"
 _T32 = "tests/safety/test_t32_read_key.py"
@@ -140,5 +141,35 @@ DOORS: tuple[Sabotage, ...] = (
         "            commands.check_visible(event.text)",
         "            pass",
         "tests/safety/test_r13_hostile_names.py",
+    ),
+    _one(
+        "replays: signatures tell no repeat",
+        "opsbot/adapters/slack/listeners.py",
+        "(*heard.keys, *signature)",
+        "heard.keys",
+        _T04,
+    ),
+    _one(
+        "replays: every event is new",
+        "opsbot/adapters/store/inbox.py",
+        "            if not all(mine):",
+        "            if not any(mine) and not mine:",
+        _T04,
+    ),
+    _one("replays: keys are soon forgotten", "opsbot/life.py", "timedelta(days=7)", "timedelta(minutes=10)", _T04),
+    _one("replays: keys are never forgotten", "opsbot/life.py", "timedelta(days=7)", "timedelta(days=7000)", _T04),
+    _one(
+        "commits: a refused write stays in the shared transaction",
+        "opsbot/adapters/store/database.py",
+        "        with connection.begin_nested():\n            return work(connection)",
+        "        return work(connection)",
+        "tests/contract/test_store_together.py",
+    ),
+    _one(
+        "commits: nobody is told that the commit failed",
+        "opsbot/adapters/store/database.py",
+        "return [error] * len(writes)",
+        "return [None for _ in (writes, error)[0]]",
+        "tests/contract/test_store_together.py",
     ),
 )

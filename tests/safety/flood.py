@@ -26,6 +26,8 @@ from tests.slack_bot import SECRET
 from tests.slack_door import signed
 
 HOME = Home("T1", "U0BOT")
+# The tasks of this name are Slack's: they live on when the bot's process ends.
+SLACK = "slack"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -112,29 +114,37 @@ def flood_world(store: Store, hosts: int) -> World:
 
 @dataclass
 class Front:
-    """The bot's HTTP door. `latencies_s` of everything it acknowledged; `refused` counts what was not."""
+    """The bot's HTTP door. `latencies_s` and `taken` of everything it acknowledged; `refused`: what it did not."""
 
     house: House
     latencies_s: list[float] = field(default_factory=list)
-    refused: int = 0
+    taken: list[tuple[Parcel, dict[str, str]]] = field(default_factory=list)
+    refused: list[Parcel] = field(default_factory=list)
     url: str = ""
     session: aiohttp.ClientSession | None = None
+    runner: web.AppRunner | None = None
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["Front"]:
         """Listen on a free port."""
         acceptance = Acceptance(self.house.service, _Nobody(), HOME)
         app = build_app(acceptance, HOME, AsyncWebClient("xoxb-none"), signing_secret=SECRET)
-        runner = web.AppRunner(HttpEntrance(app, SECRET).application(), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        self.runner = web.AppRunner(HttpEntrance(app, SECRET).application(), access_log=None, shutdown_timeout=1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}/slack/events"
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, trust_env=False) as self.session:
             try:
                 yield self
             finally:
-                await runner.cleanup()
+                await self.shut()
+
+    async def shut(self) -> None:
+        """Listen no more. Harmless to repeat."""
+        if self.runner is not None:
+            await self.runner.cleanup()
+            self.runner = None
 
     async def take(self, parcel: Parcel, headers: dict[str, str] | None = None) -> bool:
         """Deliver one request, freshly signed unless `headers` are those of an earlier one."""
@@ -149,8 +159,9 @@ class Front:
             taken = False
         if taken:
             self.latencies_s.append(time.perf_counter() - began)
+            self.taken.append((parcel, headers))
         else:
-            self.refused += 1
+            self.refused.append(parcel)
         return taken
 
     async def flow(self, parcels: Iterable[Parcel], rate: float) -> None:
@@ -161,7 +172,7 @@ class Front:
                 wait_s = began + number / rate - time.perf_counter()
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
-                group.create_task(self.take(parcel))
+                group.create_task(self.take(parcel), name=SLACK)
 
     def ack_ms(self, quantile: float) -> float:
         """How long it took until acknowledgement."""
