@@ -160,13 +160,19 @@ class Executor:
                 prepared, partial(self._take, tool, prepared.action.arguments), tool.timeout_s
             )
             return self._together(tool, {"": outcome})
-        outcomes = await asyncio.gather(
-            *(
-                self._attempt(prepared, partial(self._take, tool, prepared.action.arguments, host), tool.timeout_s)
+        take = partial(self._take, tool, prepared.action.arguments)
+        return self._together(tool, await self._on_each(prepared, take, tool.timeout_s))
+
+    async def _on_each(
+        self, prepared: Prepared, call: Callable[[Host], T], timeout_s: float
+    ) -> dict[str, T | OpsbotError]:
+        """Run it for all hosts in parallel; give back what came of it on each, by name."""
+        async with asyncio.TaskGroup() as group:
+            attempts = {
+                host.name: group.create_task(self._attempt(prepared, partial(call, host), timeout_s))
                 for host in prepared.hosts
-            )
-        )
-        return self._together(tool, dict(zip((host.name for host in prepared.hosts), outcomes, strict=True)))
+            }
+        return {name: attempt.result() for name, attempt in attempts.items()}
 
     def _together(self, tool: Tool, outcomes: Mapping[str, Taken | OpsbotError]) -> FanOut:
         taken = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Taken)}
@@ -190,30 +196,20 @@ class Executor:
         Raises:
             ToolError: a host could not be examined; an action there is not proposed.
         """
-        outcomes = await asyncio.gather(*(self._impact(prepared, host) for host in prepared.hosts))
-        failed = [
-            f"{host.name}: {self._said(outcome)}"
-            for host, outcome in zip(prepared.hosts, outcomes, strict=True)
-            if isinstance(outcome, OpsbotError)
-        ]
-        if failed:
-            raise ToolError("Not proposed, since the target could not be examined. " + "; ".join(failed))
-        return {
-            host.name: outcome
-            for host, outcome in zip(prepared.hosts, outcomes, strict=True)
-            if isinstance(outcome, Impact)
-        }
-
-    async def _impact(self, prepared: Prepared, host: Host) -> Impact | OpsbotError:
         function = prepared.tool.impact
         if function is None:
-            return BadArguments(f"{prepared.tool.name} cannot say what it would hit, so it is not proposed.")
+            raise BadArguments(f"{prepared.tool.name} cannot say what it would hit, so it is not proposed.")
         arguments = self._arguments(prepared.tool, prepared.action.arguments)
 
-        def look() -> Impact:
+        def look(host: Host) -> Impact:
             return self._intake.impact(function(self._context(_IMPACT_TIMEOUT_S), host, **arguments))
 
-        return await self._attempt(prepared, look, _IMPACT_TIMEOUT_S)
+        outcomes = await self._on_each(prepared, look, _IMPACT_TIMEOUT_S)
+        errors = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, OpsbotError)}
+        if errors:
+            failed = "; ".join(f"{name}: {self._said(error)}" for name, error in errors.items())
+            raise ToolError(f"Not proposed, since the target could not be examined. {failed}")
+        return {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Impact)}
 
     async def unavailable(self, prepared: Prepared) -> frozenset[str]:
         """Return which hosts do not serve now, as far as the tool can tell; one that cannot say counts."""
@@ -225,11 +221,8 @@ class Executor:
         def look(host: Host) -> bool:
             return function(self._context(_AVAILABLE_TIMEOUT_S), host, **arguments)
 
-        outcomes = await asyncio.gather(
-            *(self._attempt(prepared, partial(look, host), _AVAILABLE_TIMEOUT_S) for host in prepared.hosts)
-        )
-        pairs = zip(prepared.hosts, outcomes, strict=True)
-        return frozenset(host.name for host, outcome in pairs if outcome is not True)
+        outcomes = await self._on_each(prepared, look, _AVAILABLE_TIMEOUT_S)
+        return frozenset(name for name, outcome in outcomes.items() if outcome is not True)
 
     async def _attempt(self, prepared: Prepared, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
         """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
@@ -296,12 +289,10 @@ class Executor:
             approvals.check_in_time(approval, self._clock.moment())
             prepared = await self.recheck(approval, approval.action.hosts)
             approvals.check_in_time(approval, self._clock.moment())
-        except Expired as error:
-            late = replace(approval, state=ApprovalState.EXPIRED, note=str(error))
-            return await self.save(late, approval, "execution.refused", note=str(error))
         except ApprovalError as error:
-            stale = replace(approval, state=ApprovalState.STALE, note=str(error))
-            return await self.save(stale, approval, "execution.refused", note=str(error))
+            state = ApprovalState.EXPIRED if isinstance(error, Expired) else ApprovalState.STALE
+            refused = replace(approval, state=state, note=str(error))
+            return await self.save(refused, approval, "execution.refused", note=str(error))
         running = replace(approval, state=ApprovalState.EXECUTING)
         running = await self.save(running, approval, "execution.started")
         await progress(running, host_steps(running, {}))
@@ -487,11 +478,11 @@ class Executor:
 
         def check() -> None:
             nonlocal commands
+            commands += 1
             self._surroundings.check()
             self.checkpoint.check_now([host], prepared.targets)
-            if not commands:
+            if commands == 1:
                 self._check_may_begin(approval)
-            commands += 1
 
         # Here and nowhere else the account that acts logs in; everything else looks.
         acting = replace(host, acting=True)
@@ -499,16 +490,14 @@ class Executor:
         trouble = ""
         try:
             await self._within(prepared.tool.timeout_s, call)
-        except Held as error:
-            if not commands:
-                raise Stale(f"stale:{error.rule}: {error}") from error
+        except ApprovalError:
+            raise
+        except (Held, HostUnreachable, Fenced) as error:
+            if commands <= 1:
+                return self._not_sent(host, error)
             trouble = str(error)
-        except (HostUnreachable, Fenced) as error:
-            return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {self._said(error)}")
-        except ToolError as error:
-            trouble = str(error)
-        except TimeoutError:
-            trouble = f"The tool did not end within its {prepared.tool.timeout_s:.0f} s."
+        except (ToolError, TimeoutError) as error:
+            trouble = str(error) or f"The tool did not end within its {prepared.tool.timeout_s:.0f} s."
         except Exception as error:
             log.exception("tool.crashed", tool=prepared.tool.name)
             trouble = f"The tool itself failed ({type(error).__name__}); the log has the rest."
@@ -516,6 +505,12 @@ class Executor:
         if not trouble:
             return outcome
         return replace(outcome, summary=f"{outcome.summary} ({self._intake.line(trouble)})")
+
+    def _not_sent(self, host: Host, error: OpsbotError) -> HostOutcome:
+        """Say that not even the first command was sent. Raises Stale, if it was held back."""
+        if isinstance(error, Held):
+            raise Stale(f"stale:{error.rule}: {error}") from error
+        return HostOutcome(host.name, Result.NOT_DONE, f"Not run: {self._said(error)}")
 
     async def _verify(self, prepared: Prepared, host: Host, approval: Approval) -> HostOutcome:
         verify = prepared.tool.verify

@@ -8,48 +8,18 @@ import pytest
 
 from opsbot import campaign
 from opsbot.actions import Catalogue
-from opsbot.approvals import Proposal, open_approval
 from opsbot.caps import Caps
 from opsbot.discovery import Registry
 from opsbot.domain import (
-    Actor,
     ApprovalState,
-    Decision,
-    Host,
-    HostOutcome,
-    Impact,
     Operation,
-    Place,
     Result,
-    Review,
-    Verdict,
 )
 from opsbot.errors import BadArguments, CommandTimedOut, Conflict, HostUnreachable, ToolError
-from opsbot.executor import Executor, Surroundings
-from opsbot.intake import Intake
 from opsbot.inventory import Inventory
-from opsbot.policy import ApproverRule, PolicyRules
-from opsbot.redact import Redactor
-from opsbot.tooling import Context, tool
-from tests.fake_clock import FakeClock
-from tests.fake_machines import FakeMachines
-from tests.fake_store import MemoryStore
+from opsbot.policy import PolicyRules
 from tests.records import entry
-
-ALICE = Actor("T1", "UALICE")
-BOB = Actor("T1", "UBOB")
-RULES = PolicyRules(asker_users=frozenset({"UALICE"}), approvers=(ApproverRule(("*",), users=frozenset({"UBOB"})),))
-A, B = Host("a", environment="x"), Host("b", environment="x")
-
-
-class Script:
-    """What the writing tool of a test does: `act` and `verify` are called, `ran` counts the runs."""
-
-    def __init__(self) -> None:
-        self.ran = 0
-        self.act = lambda: "ok"
-        self.verify = lambda: HostOutcome("", Result.DONE, "done")
-        self.mark = "1"
+from tests.small_tools import RULES, A, B, Script, approved, catalogue_of, executor_of, no_progress
 
 
 @pytest.fixture
@@ -59,84 +29,14 @@ def script() -> Script:
 
 @pytest.fixture
 def catalogue(script: Script) -> Catalogue:
-    def impact(ctx: Context, host: Host) -> Impact:
-        return Impact((("mark", script.mark),), {"mark": script.mark})
-
-    def verify(ctx: Context, host: Host, before: Impact) -> HostOutcome:
-        return replace(script.verify(), host=host.name)
-
-    @tool(risk="change", impact=impact, verify=verify)
-    def change_it(ctx: Context, host: Host) -> str:
-        """Change it."""
-        script.ran += 1
-        return script.act()
-
-    @tool(risk="read", timeout_s=1)
-    def look(ctx: Context, host: Host, how: str = "well") -> str:
-        """Look.
-
-        Args:
-            how: Well, slowly, badly or strangely.
-        """
-        if how == "slowly" and host.name == "b":
-            time.sleep(ctx.remaining_s + 3)
-        if how == "badly":
-            raise HostUnreachable(f"{host.name} is down.")
-        if how == "strangely":
-            raise ZeroDivisionError("secret detail")
-        return how
-
-    @tool(risk="read")
-    def count(ctx: Context, fail: bool = False) -> int:
-        """Count the hosts.
-
-        Args:
-            fail: Fail instead.
-        """
-        if fail:
-            raise ToolError("It failed.")
-        return len(ctx.hosts)
-
-    return Catalogue(Registry((change_it, look, count)), Inventory({"a": A, "b": B}, {}))
+    return catalogue_of(script)
 
 
 @pytest.fixture
 async def executor(catalogue: Catalogue):
-    made = Executor(
-        catalogue=catalogue,
-        machines=FakeMachines(),
-        store=MemoryStore(),
-        rules=RULES,
-        clock=FakeClock(),
-        surroundings=Surroundings(Intake(Redactor(["hunter2-hunter2"])), threads=4),
-    )
+    made = executor_of(catalogue)
     yield made
     made.close()
-
-
-async def approved(executor: Executor, catalogue: Catalogue, hosts=("a",)):
-    """A stored approval of `change_it`, as it is after the last needed click."""
-    prepared = catalogue.from_words("change_it", list(hosts), {})
-    proposal = Proposal(
-        place=Place("T1", "C1", "1"),
-        requester=ALICE,
-        prepared=prepared,
-        decision=Decision(Verdict.NEED_APPROVAL, "approvers:x", needed=1, approver_users=frozenset({"UBOB"})),
-        impacts=await executor.impacts(prepared),
-        call_id="c1",
-    )
-    made = open_approval(proposal, RULES, now=executor._clock.moment(), lifetime_s=300)
-    store = executor._store
-    stored = await store.approvals.add(made, entry())
-    return await store.approvals.change(
-        replace(stored, state=ApprovalState.APPROVED, reviews=(Review(BOB, True, stored.created_at),)),
-        expected=(stored.state, stored.version),
-        entries=[],
-    )
-
-
-async def no_progress(approval, steps) -> None:
-    return
 
 
 async def test_a_tool_without_hosts_answers_alone(executor, catalogue):
