@@ -188,8 +188,9 @@ def decide(rules: PolicyRules, question: Question) -> Decision:
     for rule in matching:
         if rule.effect is Effect.DENY and any(not rule.misses_host(host) for host in targets):
             return Decision(Verdict.DENY, rule.name, f"The rule {rule.name!r} denies it. The bot's operator keeps it.")
+    permitting = [rule for rule in matching if permits(rule.effect, question.risk)]
     if question.risk is Risk.READ:
-        return _read(matching, targets)
+        return _read(permitting, targets)
     if not question.hosts:
         return Decision(Verdict.DENY, "hosts.empty", "No host is named; an empty selection never means all.")
     if len(question.hosts) > rules.hosts_per_action:
@@ -199,7 +200,7 @@ def decide(rules: PolicyRules, question: Question) -> Decision:
             f"{len(question.hosts)} hosts in one action; the limit is {rules.hosts_per_action}. "
             "Ask for fewer at a time.",
         )
-    return _change(rules, question, matching, targets)
+    return _change(rules, question, permitting)
 
 
 def after_reading(rules: PolicyRules, decision: Decision, tainted_by: Sequence[str]) -> Decision:
@@ -222,16 +223,23 @@ def permits(effect: Effect, risk: Risk) -> bool:
     return effect is (Effect.ALLOW if risk is Risk.READ else Effect.APPROVE)
 
 
+def _kinds(hosts: Sequence[Host]) -> list[Host]:
+    """Return one host of each kind that rules can tell apart."""
+    kinds: dict[tuple[str, frozenset[str], frozenset[str]], Host] = {}
+    for host in hosts:
+        kinds.setdefault((host.environment, frozenset(host.groups), frozenset(host.tags)), host)
+    return [*kinds.values()]
+
+
 def _targets(hosts: Sequence[Host]) -> list[Host | None]:
-    """Return one host of each kind that rules can tell apart; None stands for no host at all."""
-    kinds = {(host.environment, frozenset(host.groups), frozenset(host.tags)): host for host in reversed(hosts)}
-    return [*reversed(kinds.values())] if kinds else [None]
+    """Return one host of each kind; None stands for no host at all."""
+    return [*_kinds(hosts)] or [None]
 
 
-def _read(matching: Sequence[Rule], targets: Sequence[Host | None]) -> Decision:
+def _read(permitting: Sequence[Rule], targets: Sequence[Host | None]) -> Decision:
     found = []
     for host in targets:
-        rule = next((r for r in matching if permits(r.effect, Risk.READ) and not r.misses_host(host)), None)
+        rule = next((r for r in permitting if not r.misses_host(host)), None)
         if rule is None:
             where = f" on {host.name}" if host else ""
             return Decision(Verdict.DENY, "default", f"No rule allows you to use it{where}.")
@@ -239,13 +247,11 @@ def _read(matching: Sequence[Rule], targets: Sequence[Host | None]) -> Decision:
     return Decision(Verdict.ALLOW, ",".join(dict.fromkeys(found)))
 
 
-def _change(
-    rules: PolicyRules, question: Question, matching: Sequence[Rule], targets: Sequence[Host | None]
-) -> Decision:
+def _change(rules: PolicyRules, question: Question, permitting: Sequence[Rule]) -> Decision:
     found: list[tuple[Host, Rule, frozenset[str]]] = []
-    for host in targets:
-        rule = next((r for r in matching if permits(r.effect, question.risk) and not r.misses_host(host)), None)
-        if host is None or rule is None:
+    for host in _kinds(question.hosts):
+        rule = next((r for r in permitting if not r.misses_host(host)), None)
+        if rule is None:
             return _unapprovable(host)
         found.append((host, rule, rule.approvers.users_at(question.at)))
         if not (found[-1][2] or rule.approvers.groups):
@@ -267,10 +273,10 @@ def _change(
     return _possible(rules, question, decision)
 
 
-def _unapprovable(host: Host | None) -> Decision:
-    environment = host.environment if host else ""
-    reason = f"Nobody is configured to approve such a change in environment {environment!r} (no rule fits)."
-    return Decision(Verdict.DENY, f"approvers.none:{environment}", reason)
+def _unapprovable(host: Host) -> Decision:
+    where = host.environment
+    reason = f"Nobody is configured to approve such a change in environment {where!r} (no rule fits)."
+    return Decision(Verdict.DENY, f"approvers.none:{where}", reason)
 
 
 def _possible(rules: PolicyRules, question: Question, decision: Decision) -> Decision:

@@ -1,6 +1,7 @@
 """What goes with the buttons of a card: proof that a click is on that card, as the request stands now."""
 
 import base64
+import hashlib
 import hmac
 from dataclasses import dataclass
 
@@ -24,16 +25,16 @@ class ButtonSeals:
 
     def __init__(self, key: bytes) -> None:
         # A key of its own, derived: a button's seal can never be mistaken for another one.
-        self._key = hmac.digest(key, b"opsbot button seal", "sha256")
+        self._key = hmac.digest(key, b"opsbot button seal", hashlib.sha256)
 
     def of(self, approval: Approval) -> str:
         """Return the seal for the buttons of this request as it stands."""
-        code = hmac.digest(self._key, f"{approval.id}\n{approval.digest}".encode(), "sha256")
+        code = hmac.digest(self._key, f"{approval.id}\n{approval.digest}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(code[:_BYTES]).decode().rstrip("=")
 
     def check(self, approval: Approval, seal: str) -> None:
         """Raise WrongCard unless the seal is that of the request as it stands now."""
-        if not hmac.compare_digest(self.of(approval).encode(), seal.encode("utf-8", "surrogatepass")):
+        if not hmac.compare_digest(self.of(approval).encode(), seal.encode(errors="surrogatepass")):
             raise WrongCard(
                 "That button does not belong to this request as it stands now: the request changed, or the button is "
                 "not one of opsbot's. Nothing was counted. Read its card again and use the buttons there."

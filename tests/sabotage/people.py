@@ -28,8 +28,8 @@ PEOPLE: tuple[Sabotage, ...] = (
     _one(
         "policy: one host that may be read lets the others be read",
         "policy.py",
-        "    for host in targets:\n        rule = next((r for r in matching if permits(r.effect, Risk.READ)",
-        "    for host in targets[:1]:\n        rule = next((r for r in matching if permits(r.effect, Risk.READ)",
+        "    for host in targets:\n        rule = next((r for r in permitting",
+        "    for host in targets[:1]:\n        rule = next((r for r in permitting",
         T30,
     ),
     _one("policy: an allowed read allows changes", "policy.py", "else Effect.APPROVE)\n", "else effect)\n", T30),
