@@ -202,7 +202,8 @@ class WholeBot:
         self._process.send_signal(number)
 
     def terminate(self) -> int:
-        """End the process as systemd does; return its exit code."""
+        """End the process as systemd does; return its exit code. Its last words are shown if the test fails."""
+        print(*(json.dumps(line)[:400] for line in self.log[-60:]), sep="\n")
         self.signal(signal.SIGTERM)
         return self.wait(60)
 

@@ -19,7 +19,8 @@ IN_TIME_S = 40
 
 @pytest_asyncio.fixture
 async def bot(tmp_path, workbench, fleet_hosts):
-    bot = WholeBot(tmp_path, workbench, hosts_section(fleet_hosts))
+    limits = "limits: {messages_per_minute_per_person: 1000}\n"
+    bot = WholeBot(tmp_path, workbench, limits + hosts_section(fleet_hosts))
     await asyncio.to_thread(bot.start)
     yield bot
     await asyncio.to_thread(bot.terminate)
