@@ -20,7 +20,7 @@ EVERY_S = 600.0
 # Records of these kinds are noted at once: what follows them cannot be taken back.
 AT_ONCE = frozenset({"opsbot.started", "execution.intent", "execution.finished", "execution.reconciled"})
 _RETRY_S = 30.0
-_LAST_S = 3.0
+_LAST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.stop_file import StopFile
 from opsbot.adapters.store import SqlStore, Watch, has_audit, open_store
+from opsbot.adapters.systemd import READY, STOPPING, Systemd
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.anchoring import Anchoring
 from opsbot.assembly import Ports, Settings, assemble
@@ -65,9 +66,22 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
     if config.slack is None:
         raise ConfigError(f"{config.source}: there is no `slack:` section; add one, or use `opsbot chat`.")
     base = _Base.of(config, config.secrets())
+    systemd = Systemd.found()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, _begin_to_stop, stop, systemd)
+
+    def announced() -> None:
+        systemd.tell(READY)
+        if ready is not None:
+            ready()
+
+    async with systemd.watched():
+        await _serve(base, stop, announced)
+
+
+async def _serve(base: "_Base", stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    config = base.config
     settings = _slack_settings(config, base.secrets)
     connection = await SlackConnection.open(settings, check=base.replica.check_sure)
     try:
@@ -81,6 +95,11 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
             log.info("opsbot.stopping")
     finally:
         await connection.close()
+
+
+def _begin_to_stop(stop: asyncio.Event, systemd: Systemd) -> None:
+    systemd.tell(STOPPING)
+    stop.set()
 
 
 async def _unless_given_up(serving: Coroutine[Any, Any, None], service: Service) -> None:
@@ -275,11 +294,10 @@ def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:
     )
 
 
-async def _announce(connection: SlackConnection, ready: Callable[[], None] | None) -> None:
+async def _announce(connection: SlackConnection, ready: Callable[[], None]) -> None:
     await connection.ready.wait()
     log.info("opsbot.ready", team_id=connection.team_id)
-    if ready is not None:
-        ready()
+    ready()
 
 
 class _TerminalTalk:

@@ -24,8 +24,9 @@ from opsbot.stopping import Stopping
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 5.0
-_DRAIN_S = 20.0
-_LAST_WRITE_S = 3.0
+# The end takes 20 s at most: 2 to accept and 2 to post what was begun (Slack adapter), these, 2 for the last anchor.
+_DRAIN_S = 12.0
+_LAST_WRITE_S = 2.0
 _POSTPONE_MAX_S = 300.0
 _UPKEEP_EVERY = timedelta(seconds=30)
 # A repeated event is recognised so long. Slack repeats within about an hour, and a signature is good for five minutes.
@@ -101,7 +102,7 @@ class Life:
             await self._swept.wait()
 
     async def stop(self) -> None:
-        """End within 20 s: running actions are waited for, turns left to other replicas or the next start."""
+        """End within 20 s in all: running actions are waited for, turns left to other replicas or the next start."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self.organs.sampling.stop()

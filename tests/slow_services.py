@@ -34,6 +34,7 @@ _PROGRAM = """
 command={python} -S -E {folder}/service.py {unit}
 directory={folder}
 startsecs=0
+stopwaitsecs=60
 """
 _HOST = """
   {host}:
@@ -92,7 +93,7 @@ class SlowServices:
     def stop(self) -> None:
         """End supervisord, which ends its services."""
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(90)
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 60

@@ -127,6 +127,8 @@ class WholeBot:
         self._process: subprocess.Popen[str] | Forked | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
+        # What its environment has besides.
+        self.environment: dict[str, str] = {}
         slack = f"{{mode: http, http: {{port: {http_port}}}}}" if http_port else "{}"
         config = _COMMON.format(folder=folder, store_url=self.store_url, slack=slack, policy=policy) + hosts
         self._config.write_text(config)
@@ -151,6 +153,7 @@ class WholeBot:
             environment["OPENAI_BASE_URL"] = self._model_url
         if failpoint:
             environment["OPSBOT_FAILPOINT"] = failpoint
+        environment |= self.environment
         self._launch(environment)
         if wait and not self._wait_ready() and not failpoint:
             self.kill()
@@ -200,6 +203,14 @@ class WholeBot:
         """Send a signal: SIGSTOP freezes the process, SIGCONT lets it go on."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    def stands_still(self) -> None:
+        """Wait until a SIGSTOP has come into effect."""
+        assert self._process is not None
+        deadline = time.monotonic() + _PATIENCE_S
+        while psutil.Process(self._process.pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def terminate(self) -> int:
         """End the process as systemd does; return its exit code. Its last words are shown if the test fails."""

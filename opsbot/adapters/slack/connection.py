@@ -37,7 +37,7 @@ _CALL_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 _CONNECTIONS_MAX = 20
 # The Socket Mode client notices a lost connection within this time, and a silent one after four times as long.
 _PING_EVERY_S = 5.0
-_DRAIN_MAX_S = 10.0
+_DRAIN_MAX_S = 2.0
 
 
 class SlackConnection:
@@ -150,7 +150,9 @@ class SlackConnection:
             await reconnect_freshly(client)
 
     async def _listen_http(self, app: AsyncApp) -> Leave:
-        runner = web.AppRunner(HttpEntrance(app, self._settings.signing_secret).application(), access_log=None)
+        entrance = HttpEntrance(app, self._settings.signing_secret).application()
+        # A request whose body never comes does not hold up the end.
+        runner = web.AppRunner(entrance, access_log=None, shutdown_timeout=_DRAIN_MAX_S)
         await runner.setup()
         where = (self._settings.http_host, self._settings.http_port)
         try:
