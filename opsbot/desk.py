@@ -20,7 +20,6 @@ from opsbot.domain import (
     ApprovalState,
     Decision,
     Json,
-    Moment,
     Order,
     OrderVerb,
     Place,
@@ -35,12 +34,12 @@ from opsbot.errors import (
     Conflict,
     HeldBack,
     NotAllowed,
-    Stale,
     StoreError,
     ToolError,
     audited,
 )
 from opsbot.executor import Executor
+from opsbot.lasting import Lasting
 from opsbot.lifetimes import why_over
 from opsbot.openings import Openings, with_others
 from opsbot.pace import Pace, check_was_read
@@ -87,6 +86,7 @@ class ApprovalDesk:
     _told: set[str] = field(default_factory=set)
     _unreported: set[str] = field(default_factory=set)
     _approved_at: dict[str, datetime] = field(default_factory=dict)
+    _lasting: set[str] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -206,6 +206,8 @@ class ApprovalDesk:
                 approval = await self.store.approvals.get(approval_id) or approval
         if click.approve:
             self._approved_at[self.rules.person(actor)] = self.clock.now()
+        if decided.standing is not None:
+            self._lasting.add(decided.id)
         log.info(kind, approval_id=decided.id, actor=actor.key, state=decided.state)
         await self._after(decided)
         return decided
@@ -386,6 +388,7 @@ class ApprovalDesk:
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             if await self.delivery.card_ref(approval.id) is None:
                 await self.register.show(approval)
+        await self.check_standing()
 
     async def adopt(self, approval_id: str) -> None:
         """Go on with what a replica that is gone was at work on."""
@@ -422,22 +425,11 @@ class ApprovalDesk:
         for approval_id in tuple(self._unreported - self._running.keys()):
             await self.adopt(approval_id)
             self._unreported.discard(approval_id)
-        if self.rules.standing_minutes:
-            await self._check_standing(now)
+        await self.check_standing()
 
-    async def _check_standing(self, now: Moment) -> None:
-        """End approvals that count again as soon as anything of what was approved is different, or they are held."""
-        holds = [hold for hold in await self.store.holds.standing() if hold.in_force(now.at)]
-        for parent in await self.store.approvals.since(now.at - standing.LONGEST):
-            if parent.standing is None or not standing.alive(parent, now):
-                continue
-            why = standing.held_text(parent, holds)
-            try:
-                await self.executor.judged(parent, parent.action)
-            except Stale as error:
-                why = str(error)
-            if why:
-                await self._amendments.end_standing(parent, why)
+    async def check_standing(self) -> None:
+        """End approvals that count again and should not any more."""
+        await Lasting(self.register, self.executor, self._amendments, self._lasting).check()
 
     async def _expire(self, approval: Approval) -> None:
         expired = approvals.expire(approval, self.clock.moment())

@@ -9,6 +9,7 @@ import structlog
 from opsbot import commands
 from opsbot.actions import Catalogue
 from opsbot.answers import action_text, holds_table
+from opsbot.background import guarded
 from opsbot.checkpoint import Checkpoint
 from opsbot.desk import ApprovalDesk
 from opsbot.domain import Actor, Approval, ApprovalState, AuditEntry, Json, Place, Report, Table
@@ -73,6 +74,7 @@ class Stopping:
         scope = read_scope(command.scope, inventory.hosts, inventory.groups)
         until = read_end(command.period, self.clock.now())
         hold = await self._holdings.freeze(scope, actor.key, reason=command.reason, until=until, place=place.key)
+        await guarded("standing", self.desk.check_standing())
         log.warning("freeze.made", hold=hold.id, scope=str(hold.scope), by=actor.key)
         await self._look()
         text = f"{told(hold)} Nothing new is asked for or begun there; `unfreeze {hold.id} because …` ends it."
@@ -83,6 +85,7 @@ class Stopping:
         own = self.rules.person(actor) == self._person(freeze.by)
         if not own and not self._may_approve(actor):
             raise NotAllowed("A freeze is ended by whoever made it, or by an approver. Nothing was changed.")
+        await self.desk.check_standing()  # what it held back counts for nothing afterwards, however short it was
         ended = await self._holdings.lift(freeze, actor.key, reason=command.reason, place=place.key)
         log.warning("freeze.lifted", hold=ended.id, by=actor.key)
         await self._look()
@@ -106,6 +109,7 @@ class Stopping:
 
     async def _stop(self, reason: str, actor: Actor, place: Place) -> Report:
         stop = await self._holdings.stop(actor.key, reason=reason, place=place.key)
+        await guarded("standing", self.desk.check_standing())
         log.error("actions.stopped", hold=stop.id, by=actor.key)
         await self._look()
         running = await self._under_way(stop)
@@ -120,6 +124,7 @@ class Stopping:
             raise NotAllowed("At the terminal actions are let go on by `opsbot resume`, in a shell.")
         if not self._may_approve(actor):
             raise NotAllowed("Only approvers can say that actions may go on. They stay stopped.")
+        await self.desk.check_standing()  # of a stop file no sweep may have seen
         stop = await self._stop_to_end(place)
         counted = await self._holdings.vote(stop, self.rules.person(actor), actor.key, reason=reason, place=place.key)
         if counted.ended_at is None:

@@ -218,15 +218,14 @@ async def test_what_a_living_replica_runs_is_never_settled_by_the_other_one(
 async def test_an_order_pressed_at_the_other_replica_reaches_the_one_that_runs_the_action(
     tmp_path, postgres_url, zygote, figures
 ) -> None:
-    fleet = [SlowServices(_made(tmp_path / name), 1, stop_s=2, name=name) for name in ("east", "west", "north")]
+    fleet = [SlowServices(_made(tmp_path / name), 1, stop_s=4, name=name) for name in ("east", "west", "north")]
     hosts = "".join(services.entries for services in fleet)
     async with a_pair(tmp_path, postgres_url, zygote, mode="http", more=hosts) as pair:
+        await pair.start(pair.one, pair.two)
         pair.balancer.ports = [pair.ports[0]]
-        await pair.start(pair.one)
         card = await pair.asks("restart svc-1 east-1 west-1 north-1 because of the order")
         await pair.presses(card, "opsbot.approve")
         await pair.until(lambda: pair.ledger.rows("SELECT 1 FROM operations") != [])
-        await pair.start(pair.two)
         pair.balancer.ports = [pair.ports[1]]
         await pair.workbench.wait_for(lambda m: m["ts"] == card["ts"] and "opsbot.halt" in json.dumps(m), 30)
         pressed_at = time.monotonic()

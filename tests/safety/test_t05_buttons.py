@@ -24,7 +24,8 @@ from opsbot.policy import ApproverRule
 from opsbot.seals import ButtonSeals
 from tests.fake_chat import Posted
 from tests.safety.conftest import Figures, Scale
-from tests.safety.malicious import Effect, WatchedMachines
+from tests.safety.invariant import Effect
+from tests.safety.watched_hosts import WatchedMachines
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, RULES, House, World
 
 DAVE, ERIN = Actor("T1", "UDAVE"), Actor("T1", "UERIN")

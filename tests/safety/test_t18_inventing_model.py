@@ -11,8 +11,8 @@ from opsbot.domain import ApprovalState, AuditRecord, Card, IncomingMessage, Pla
 from opsbot.errors import BadArguments
 from opsbot.ports import Store
 from tests.safety.conftest import Figures, Scale
+from tests.safety.hostile_calls import Liar
 from tests.safety.hostile_names import hostile
-from tests.safety.malicious import Liar
 from tests.scenario.house import ALICE, BOB, GROUPS, HOSTS, THREAD, House, World
 from tests.scripted_model import Say, call
 

@@ -1,9 +1,11 @@
 """What people do with a card besides approving and denying: leave hosts out, withdraw, approve for a while."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
+from opsbot.checkpoint import NoSwitch
 from opsbot.domain import ApprovalState, IncomingDecision
 from opsbot.holds import Hold, HoldKind, Scope, Where, new_id
 from opsbot.inventory import Inventory
@@ -375,6 +377,72 @@ async def test_a_stop_or_a_freeze_of_its_hosts_ends_it_for_good(lasting, kind, s
     await lasting.world.store.holds.change(over, entry())
     await lasting.types(ALICE, "restart nginx web-1 because it leaks")
     assert (lasting.approval.state is ApprovalState.PENDING) is ends
+
+
+class Thrown(NoSwitch):
+    """A stop file that is there, until two people say that actions may go on."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at: datetime | None = at
+
+    def thrown(self) -> Hold | None:
+        return Hold("FILE", HoldKind.STOP, Scope(Where.ALL), "file/stop", self._at) if self._at else None
+
+    def release(self) -> bool:
+        self._at = None
+        return True
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended"),
+    [
+        ("stop-all it burns", "resume-all it is out"),
+        ("freeze web because of a look", "unfreeze web because it was had"),
+        ("", "resume-all it is out"),
+    ],
+    ids=["stop", "freeze", "stop file"],
+)
+async def test_however_short_a_stop_or_a_freeze_was_it_ends_it_for_good(lasting, begun, ended):
+    if begun:
+        await lasting.types(BOB, begun)
+    else:
+        brakes = lasting.service._parts.executor.checkpoint.brakes
+        lasting.service._parts.executor.checkpoint.brakes = replace(brakes, switch=Thrown(lasting.world.clock.now()))
+    await lasting.types(ALICE, ended)
+    await lasting.types(BOB, ended)
+    await lasting.types(ALICE, "restart nginx web-1 because it leaks")
+    assert lasting.approval.state is ApprovalState.PENDING
+
+
+async def test_a_stop_file_ends_it_for_good(lasting):
+    checkpoint = lasting.service._parts.executor.checkpoint
+    checkpoint.brakes = replace(checkpoint.brakes, switch=Thrown(lasting.world.clock.now()))
+    await lasting.passes(6)
+    checkpoint.brakes.switch.release()
+    await lasting.types(ALICE, "restart nginx web-1 because it leaks")
+    assert lasting.approval.state is ApprovalState.PENDING
+
+
+@pytest.mark.parametrize("jump", [-60, 86_400], ids=["set back", "ahead by a day"])
+async def test_a_clock_that_was_wrong_for_a_while_brings_nothing_back(lasting, jump):
+    lasting.world.clock.jump(jump)
+    await lasting.passes(6)
+    lasting.world.clock.jump(-jump)
+    await lasting.types(ALICE, "restart nginx web-1 because it leaks")
+    assert lasting.approval.state is ApprovalState.PENDING
+
+
+async def test_rules_that_had_none_for_a_while_bring_nothing_back(lasting):
+    world = lasting.world
+    lasting.die()
+    world.rules = replace(world.rules, standing_minutes=0)
+    other = await opened(world)
+    await other.stop()
+    world.rules = WHILE
+    again = await opened(world)
+    await again.types(ALICE, "restart nginx web-1 because it leaks")
+    assert again.approval.state is ApprovalState.PENDING
+    await again.stop()
 
 
 async def test_a_run_that_does_not_go_well_ends_it(lasting):
