@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
@@ -10,16 +11,17 @@ from opsbot.checkpoint import Brakes
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
-from opsbot.domain import Actor, Approval, Card, Conversation, ToolCall
+from opsbot.domain import Actor, Approval, Card, Conversation, Place, Text, ToolCall, Usage
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
 from opsbot.exits import RedactedChat
 from opsbot.identity import Identity
 from opsbot.intake import Intake
 from opsbot.looking import Looks
+from opsbot.metering import Meter
 from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
-from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Store
+from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Prices, Store
 from opsbot.prompts import system_prompt
 from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
@@ -28,11 +30,20 @@ from opsbot.replica import Replica
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
+from opsbot.spending import Spending
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.throttle import Rates, Throttle, TurnPlaces
 from opsbot.turn import Limits, TurnLoop, spoken_reason
+from opsbot.usage import UsageReports
 from opsbot.vocabulary import Vocabulary
+
+
+class NoPrices:
+    """Implements `ports.Prices` where none are known."""
+
+    def cost_nano_usd(self, model: str, usage: Usage, at: datetime) -> int | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class Ports:
     machines: Machines
     clock: Clock
     replica: Replica | None = None
+    prices: Prices = field(default_factory=NoPrices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Settings:
     bot_name: str = "opsbot"
     sample_every_s: float = 0.0
     brakes: Brakes = field(default_factory=Brakes)
+    spending: Spending = field(default_factory=Spending)
 
 
 class _KnownWords:
@@ -141,6 +154,12 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         replica=replica,
         pace=settings.pace,
     )
+
+    async def tell_once(key: str, place: Place, text: str) -> None:
+        if await ports.store.outbox.get(key) is None:
+            await delivery.send(key, place, Text(text, trusted=True))
+
+    meter = Meter(ports.store.usage, ports.prices, ports.clock, ports.model.name, settings.spending, tell_once)
     loop = TurnLoop(
         model=ports.model,
         store=ports.store,
@@ -152,6 +171,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         system_prompt=lambda: system_prompt(catalogue.inventory),
         limits=settings.limits,
         propose=propose,
+        meter=meter,
         identify=identity.now,
     )
     dialogue = Dialogue(
@@ -181,6 +201,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             sampling=sampling,
             throttle=Throttle(ports.clock, settings.rates),
             stopping=Stopping(ports.store, catalogue, executor, desk, settings.rules, ports.clock),
+            meter=meter,
+            usage=UsageReports(ports.store.usage, settings.rules, settings.spending.budgets, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
             strangers=Strangers(ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,

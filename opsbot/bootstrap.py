@@ -27,7 +27,7 @@ from opsbot.adapters.store import SqlStore, Watch, has_audit, open_store
 from opsbot.adapters.systemd import READY, STOPPING, Systemd
 from opsbot.adapters.terminal import TerminalChat, TerminalDirectory
 from opsbot.anchoring import Anchoring
-from opsbot.assembly import Ports, Settings, assemble
+from opsbot.assembly import NoPrices, Ports, Settings, assemble
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.checkpoint import Brakes
 from opsbot.config import Config, Secrets
@@ -44,13 +44,14 @@ from opsbot.domain import (
 )
 from opsbot.errors import ConfigError, Fenced
 from opsbot.policy import TERMINAL_TEAM
-from opsbot.ports import Chat, ChatModel, Directory
+from opsbot.ports import Chat, ChatModel, Directory, Prices
 from opsbot.prompts import prompt_digest
 from opsbot.provenance import Provenance, record_start, tools_digest
 from opsbot.redact import Redactor
 from opsbot.reload import InventoryReload, InventorySource
 from opsbot.replica import Replica
 from opsbot.service import Service
+from opsbot.spending import Spending
 from opsbot.toolbox import tools_of
 from opsbot.turn import Limits
 
@@ -192,7 +193,7 @@ async def _running(
     base: _Base, chat: Chat, directory: Directory, *, sample_every_s: float = 0.0
 ) -> AsyncIterator[Service]:
     """A started service, and an orderly end of everything it uses; `sample_every_s` as `Settings` says."""
-    model = _model(base)
+    mind = _mind(base)
     catalogue = base.catalogue
     machines = HostMachines(ParamikoShell(find=lambda name: catalogue.inventory.hosts.get(name)), LocalShell())
     limits = base.config.limits
@@ -206,17 +207,18 @@ async def _running(
         rates=base.config.rates(),
         sample_every_s=sample_every_s,
         brakes=Brakes(base.config.caps(), base.config.freezes(), base.switch),
+        spending=Spending(mind.endpoint, base.config.budgets()),
     )
-    ports = Ports(base.store, chat, directory, model, machines, SystemClock(), base.replica)
+    ports = Ports(base.store, chat, directory, mind.model, machines, SystemClock(), base.replica, mind.prices)
     service = assemble(ports, base.catalogue, base.redactor, settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, base.switch.throw, "SIGUSR1")
     try:
-        await _record_start(base, model.name)
+        await _record_start(base, mind.model.name)
         await service.start()
         yield service
     finally:
         await service.stop()
-        await model.close()
+        await mind.model.close()
         await asyncio.to_thread(machines.close)
         await base.store.close()
 
@@ -251,27 +253,37 @@ async def _reloading(base: _Base) -> AsyncIterator[None]:
             await watching
 
 
-def _model(base: _Base) -> ChatModel:
+@dataclass(frozen=True, slots=True)
+class _Mind:
+    """The model, what kind of endpoint it is behind, and what it costs."""
+
+    model: ChatModel
+    endpoint: str
+    prices: Prices
+
+
+def _mind(base: _Base) -> _Mind:
     settings = base.config.model
     if settings.keyless:
         catalogue = base.catalogue
-        return KeylessModel(lambda: tuple(catalogue.inventory.hosts.values()), lambda: catalogue.inventory.groups)
+        model = KeylessModel(lambda: tuple(catalogue.inventory.hosts.values()), lambda: catalogue.inventory.groups)
+        return _Mind(model, "none", NoPrices())
     # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
     from opsbot.adapters.openai_model import ModelSettings, OpenAIModel  # noqa: PLC0415
+    from opsbot.adapters.prices import KnownPrices  # noqa: PLC0415
 
     key = base.secrets.model_api_key
-    return OpenAIModel(
-        ModelSettings(
-            model=settings.name,
-            base_url=settings.base_url or "",
-            api_key=key.reveal() if key else "",
-            api=settings.api,
-            max_output_tokens=settings.max_output_tokens,
-            temperature=settings.temperature,
-            reasoning_effort=settings.reasoning_effort,
-            salvage=settings.salvage,
-        )
+    found = ModelSettings(
+        model=settings.name,
+        base_url=settings.base_url or "",
+        api_key=key.reveal() if key else "",
+        api=settings.api,
+        max_output_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        reasoning_effort=settings.reasoning_effort,
+        salvage=settings.salvage,
     )
+    return _Mind(OpenAIModel(found), found.kind, KnownPrices(found.url, base.config.prices()))
 
 
 def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:

@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_policy(commands)
     _add_gate(commands)
     _add_audit(commands)
+    _add_usage(commands)
     _add_manifest(commands)
     return parser
 
@@ -282,6 +283,16 @@ def _add_audit_export(actions: _Commands) -> None:
     export.add_argument("--until", metavar="TIME", help="up to this time")
     export.add_argument("--output", metavar="FILE", help="where to write (default: stdout)")
     export.add_argument("--force", action="store_true", help="replace the output file if it is there")
+
+
+def _add_usage(commands: _Commands) -> None:
+    examples = "  opsbot usage\n  opsbot usage --by person --days 30\n  opsbot usage --days 7 --json\n"
+    does = "show what the model took: tokens, cost, and the share read from its cache"
+    usage = _command(commands, "usage", does, "cli_usage:usage", examples)
+    by = ("day", "person", "conversation", "turn")
+    usage.add_argument("--by", choices=by, default="day", help="what is told apart (default: day)")
+    usage.add_argument("--days", type=int, default=7, metavar="N", help="so many days, today included (default: 7)")
+    usage.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def _add_manifest(commands: _Commands) -> None:

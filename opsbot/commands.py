@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from opsbot.errors import BadArguments
 from opsbot.readable import plain_text
+from opsbot.spending import KEPT_FOR, Split
 
 _MAX_LENGTH = 1000
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
@@ -118,9 +119,17 @@ class ResumeAll:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShowUsage:
+    """Show what the model took in the last days."""
+
+    by: Split = Split.DAY
+    days: int = 7
+
+
 Brake: TypeAlias = Freeze | Unfreeze | ListFreezes | StopAll | ResumeAll
 Command: TypeAlias = (
-    Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help | Brake
+    Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help | ShowUsage | Brake
 )
 
 
@@ -200,6 +209,7 @@ _OTHERS = (
     Usage("freezes", "what holds changes back now, and by whom"),
     Usage("stop-all [REASON]", "stop every action at once; reads go on"),
     Usage("resume-all [REASON]", "let actions go on: two approvers"),
+    Usage("usage [day|person|conversation|turn] [DAYS]", "what the model took: tokens, cost, share from its cache"),
     Usage("ask TEXT", "ask the model"),
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
@@ -357,6 +367,14 @@ def _said(rest: str) -> str:
     return rest.removeprefix("because ").strip()
 
 
+def _show_usage(words: tuple[str, ...], _: str) -> Command:
+    by, rest = (Split(words[0]), words[1:]) if words and words[0] in tuple(Split) else (Split.DAY, words)
+    days = int(rest[0]) if len(rest) == 1 and _NUMBER.fullmatch(rest[0]) else 7
+    if len(rest) > 1 or (rest and not _NUMBER.fullmatch(rest[0])) or not 1 <= days <= KEPT_FOR.days:
+        raise BadArguments(f"{_usage('usage')} At most {KEPT_FOR.days} days are kept.")
+    return ShowUsage(by, days)
+
+
 _PARSERS: dict[str, _Parser] = {
     **dict(_reading(form) for form in _READING),
     **dict(_writing(form) for form in _WRITING),
@@ -371,6 +389,7 @@ _PARSERS: dict[str, _Parser] = {
     "withdraw": _withdraw,
     "leave-out": _leave_out,
     "ask": _ask,
+    "usage": _show_usage,
     "tools": lambda words, _: _alone("tools", words, ListTools()),
     "approvals": lambda words, _: _alone("approvals", words, ListApprovals()),
     "reset": lambda words, _: _alone("reset", words, Reset()),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from opsbot.caps import Caps
 from opsbot.config_brakes import caps_of, freezes_of
+from opsbot.config_budget import budgets_of, price_of
 from opsbot.config_checks import cross_faults, file_faults
 from opsbot.config_faults import Place, fault_of
 from opsbot.config_files import Sources
@@ -37,6 +38,7 @@ from opsbot.freezes import PlannedFreeze
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
+from opsbot.spending import Budgets, Price
 from opsbot.throttle import Rates
 from opsbot.units import canonical_unit
 
@@ -148,6 +150,14 @@ class Config:
             limits.turns_at_once_per_person,
             limits.waiting_turns,
         )
+
+    def budgets(self) -> Budgets:
+        """Return what the model may take."""
+        return budgets_of(self.settings.budget)
+
+    def prices(self) -> Mapping[str, Price]:
+        """Return the operator's own prices, by model."""
+        return {name: price_of(price) for name, price in self.settings.model.prices.items()}
 
     def caps(self) -> Caps:
         """Return how much may be done."""

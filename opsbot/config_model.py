@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from opsbot.config_budget import Budget, ModelPrice
 from opsbot.config_freezes import FreezeEntry
 from opsbot.config_policy import Policy
 from opsbot.config_secrets import SecretRef
@@ -61,6 +62,7 @@ class Model(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     salvage: bool = False
+    prices: dict[Text, ModelPrice] = Field(default_factory=dict)
 
     @property
     def keyless(self) -> bool:
@@ -218,6 +220,7 @@ class Settings(Section):
     tools: Tools = Tools()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    budget: Budget = Budget()
     stop: Stop = Stop()
     freezes: tuple[FreezeEntry, ...] = ()
     rollout: Rollout = Rollout()

@@ -29,7 +29,7 @@ OpsbotError                  text is safe to show to the person named below
 │   ├── ModelUnavailable     down, slow, rate limited, refused the key
 │   ├── ModelMisbehaved      unfinished or unreadable answer
 │   ├── ContextTooLong       the conversation does not fit the model; trim it and ask again
-│   └── BudgetSpent          a limit of this turn or day is used up
+│   └── BudgetSpent          a limit of the turn, conversation, person or day is used up; says what to do next
 ├── StoreError               the operator: the database cannot be used
 │   ├── Conflict             the row moved on since it was read; read again, or stop
 │   └── Fenced               the other replicas gave this one up; begin anew
@@ -213,7 +213,11 @@ class ContextTooLong(ModelError):
 
 
 class BudgetSpent(ModelError):
-    """A limit on rounds, calls, tokens or time is used up."""
+    """A limit on rounds, calls, tokens, money or time is used up; `next_step` says what the asker can do."""
+
+    def __init__(self, text: str, *, next_step: str) -> None:
+        super().__init__(text)
+        self.next_step = next_step
 
 
 class StoreError(OpsbotError):

@@ -15,10 +15,12 @@ from opsbot.domain import InboxItem, turn_lease
 from opsbot.errors import Fenced
 from opsbot.escalation import Escalation
 from opsbot.executor import Executor
+from opsbot.metering import Meter
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.replica import Replica
 from opsbot.sampling import Sampling
+from opsbot.spending import KEPT_FOR
 from opsbot.stopping import Stopping
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,7 @@ class Organs:
     recorder: Recorder
     sampling: Sampling
     stopping: Stopping
+    meter: Meter
 
 
 @dataclass(slots=True)
@@ -118,6 +121,7 @@ class Life:
         """Write what was measured last, and leave in good order, if that is quick."""
         try:
             async with asyncio.timeout(_LAST_WRITE_S):
+                await self.organs.meter.flush()
                 await self.organs.recorder.write(everything=True)
                 await self.organs.replica.leave()
         except TimeoutError:
@@ -147,13 +151,14 @@ class Life:
             await guarded("sweep", self.organs.delivery.resend())
             await guarded("sweep", self._upkeep())
             # Last, so that what people wait for never waits for it.
+            await guarded("usage", self.organs.meter.flush())
             await guarded("samples", self.organs.recorder.write())
             await guarded("samples", self.organs.recorder.thin())
             self._sweeping = False
             self._swept.set()
 
     async def _upkeep(self) -> None:
-        """Now and then: repair lost wake-ups, and forget handled events that cannot come again."""
+        """Now and then: repair lost wake-ups, and forget handled events that cannot come again, and old figures."""
         now = self.organs.clock.now()
         if self._last_upkeep_at is not None and now - self._last_upkeep_at < _UPKEEP_EVERY:
             return
@@ -161,6 +166,7 @@ class Life:
         await self._wake_waiting()
         if self.organs.replica.leads():
             await self.organs.store.inbox.prune(now - _EVENTS_KEPT)
+            await self.organs.store.usage.prune(now - KEPT_FOR)
 
     async def _wake_waiting(self) -> None:
         """Repair lost wake-ups: go on with every conversation that needs it and has nobody at work on it."""

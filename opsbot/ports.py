@@ -1,7 +1,7 @@
 """What the core asks of the world, in its own words; each adapter implements one of these."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -44,6 +44,7 @@ from opsbot.domain import (
     Vitals,
 )
 from opsbot.holds import Hold
+from opsbot.spending import ModelCall, Split, Sum, Totals
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
@@ -62,6 +63,7 @@ class ModelRequest:
     """One question to the model. `prefix_key` is stable per workspace and prompt (cache), `asker` an opaque hash.
 
     `deferred` are tools it may call as well, but has not asked to be shown: for models that pay nothing for reading.
+    `notice` is told what the person waits for while no answer comes, as words after "is".
     """
 
     system: str
@@ -71,6 +73,7 @@ class ModelRequest:
     prefix_key: str = ""
     asker: str = ""
     deferred: tuple[ToolSpec, ...] = ()
+    notice: Callable[[str], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class ChatModel(Protocol):
         ...
 
     def reply(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        """Stream one reply. A reply is usable only if it ended with `Done`.
+        """Stream one reply. A reply is usable only if it ended with `Done`; each `Usage` adds to what it took.
 
         Raises:
             ModelUnavailable: the service is down, slow, rate limited, or refuses us.
@@ -325,8 +328,9 @@ class Conversations(Protocol):
         *,
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
+        model_calls: Sequence[ModelCall] = (),
     ) -> Conversation:
-        """Append with the audit records that tell of it, in one transaction, and return the new state.
+        """Append with the audit records that tell of it and what it took, in one transaction; return the new state.
 
         Raises:
             Conflict: the stored version is not `conversation.version`.
@@ -574,6 +578,37 @@ class Samples(Protocol):
         ...
 
 
+class UsageLog(Protocol):
+    """What the model took, call by call."""
+
+    async def add(self, calls: Sequence[ModelCall]) -> None:
+        """Store them; those that are there already stay as they are."""
+        ...
+
+    async def spent(self, *, turn_id: str, conversation_id: str, person: str, since: datetime) -> Totals:
+        """Return what was used in this turn and conversation, and by this person and everybody since that time."""
+        ...
+
+    async def sums(self, by: Split, *, since: datetime, slot_s: int = 0, person: str = "") -> tuple[Sum, ...]:
+        """Return what was used since that time by `by`, and for each slot of so many seconds; oldest first.
+
+        `person`: only theirs. Without slots `Sum.at` is the newest call.
+        """
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Forget calls made before that time; return how many."""
+        ...
+
+
+class Prices(Protocol):
+    """What models cost."""
+
+    def cost_nano_usd(self, model: str, usage: Usage, at: datetime) -> int | None:
+        """Return the cost in billionths of a dollar; None: no price is known."""
+        ...
+
+
 class Store(Protocol):
     """One database."""
 
@@ -597,6 +632,8 @@ class Store(Protocol):
     def audit(self) -> AuditLog: ...
     @property
     def samples(self) -> Samples: ...
+    @property
+    def usage(self) -> UsageLog: ...
 
     async def close(self) -> None:
         """Close the database."""

@@ -44,6 +44,7 @@ from opsbot.identity import Identify
 from opsbot.intake import Intake
 from opsbot.life import Life, Organs
 from opsbot.looking import Looks
+from opsbot.metering import Meter
 from opsbot.minutes import Minutes
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
@@ -57,6 +58,7 @@ from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.takeover import Takeover
 from opsbot.throttle import Throttle
+from opsbot.usage import UsageReports
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +85,8 @@ class Parts:
     stopping: Stopping
     looks: Looks
     strangers: Strangers
+    meter: Meter
+    usage: UsageReports
     bot_name: str = "opsbot"
 
     @property
@@ -100,6 +104,7 @@ class Parts:
             self.recorder,
             self.sampling,
             self.stopping,
+            self.meter,
         )
 
 
@@ -320,10 +325,8 @@ class Service:
                 await self._propose(event, item, proposal)
             case commands.Ask(text):
                 await self._ask(event, item, text)
-            case commands.ListTools():
-                await self._reply(event, item, answers.tools_report(self._parts.catalogue))
-            case commands.ListApprovals():
-                await self._reply(event, item, await self._open_approvals())
+            case commands.ListTools() | commands.ListApprovals() | commands.ShowUsage() as listing:
+                await self._reply(event, item, await self._listed(listing, event.actor))
             case commands.Explain(approval_id):
                 await self._reply(event, item, await self._explain(approval_id))
             case commands.Withdraw() | commands.LeaveOut() as amendment:
@@ -382,6 +385,17 @@ class Service:
             place = replace(place, thread_id=ref.message_id)
         message = UserMessage(text, _account(event.actor), item.received_at)
         await self._parts.dialogue.hear(place, message)
+
+    async def _listed(
+        self, listing: commands.ListTools | commands.ListApprovals | commands.ShowUsage, actor: Actor
+    ) -> Report:
+        match listing:
+            case commands.ListTools():
+                return answers.tools_report(self._parts.catalogue)
+            case commands.ListApprovals():
+                return await self._open_approvals()
+            case commands.ShowUsage():
+                return await self._parts.usage.answer(listing, actor)
 
     async def _open_approvals(self) -> Report:
         states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)

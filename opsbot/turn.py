@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -27,24 +27,27 @@ from opsbot.domain import (
     Stopped,
     ToolCall,
     ToolResult,
-    Usage,
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ModelMisbehaved, ToolError
+from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ToolError
+from opsbot.established import established
 from opsbot.executor import Executor
+from opsbot.hearing import Heard, complete, newer_half
 from opsbot.identity import Identify, unchanged
 from opsbot.intake import Intake, as_json, error_json
+from opsbot.metering import Account, Meter
 from opsbot.minutes import Minutes
 from opsbot.policy import PolicyRules, decide
-from opsbot.ports import ChatModel, Clock, Done, ModelRequest, Store, TextDelta
+from opsbot.ports import ChatModel, Clock, ModelRequest, Store
+from opsbot.prompts import prompt_digest
 from opsbot.redact import HIDDEN
+from opsbot.spending import turn_id
 
 log = structlog.get_logger(__name__)
 
 _BECAUSE = re.compile(r"\bbecause\b[:,]?\s+(.*)", re.IGNORECASE | re.DOTALL)
 _REASON_MAX = 300
-_FINISHED = frozenset({"stop", "tool_calls"})
 
 
 class _Denied(ToolError):
@@ -98,7 +101,6 @@ class _Spent:
     rounds: int = 0
     calls: int = 0
     tokens: int = 0
-    tools: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
     def check(self, now: float) -> None:
@@ -111,11 +113,8 @@ class _Spent:
             ("seconds", seconds, self.limits.turn_s),
         ):
             if used >= limit:
-                raise BudgetSpent(f"I stopped at the limit of {limit:g} {name} for one turn.")
-
-    def summary(self) -> str:
-        """Say what was looked at."""
-        return f"Looked at so far: {', '.join(dict.fromkeys(self.tools))}." if self.tools else "Nothing was run yet."
+                said = f"the limit of {limit:g} {name} for one turn is reached."
+                raise BudgetSpent(said, next_step="Say “go on” and I continue from here.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,7 @@ class TurnLoop:
     system_prompt: Callable[[], str]
     limits: Limits
     propose: Propose
+    meter: Meter
     identify: Identify = unchanged
 
     @property
@@ -155,9 +155,12 @@ class TurnLoop:
         while True:
             conversation, waiting = await self._settle(conversation, spent, watcher)
             if not wants_reply(conversation):
+                if spent.rounds:
+                    await self.meter.look(self._account(conversation))
                 return conversation, _rest(conversation, waiting)
             try:
                 spent.check(self.clock.monotonic())
+                await self.meter.check(self._account(conversation))
                 reply = await self._ask_fitting(conversation, spent, watcher)
             except ModelError as error:
                 return await self._give_up(conversation, error, spent, watcher)
@@ -204,7 +207,6 @@ class TurnLoop:
             spent.refused[call.call_id] = limit
             return self._failure(call, limit, untrusted=False)
         spent.calls += 1
-        spent.tools.append(call.tool)
         try:
             return await self._run(conversation, call, watcher)
         except ToolError as error:
@@ -277,34 +279,32 @@ class TurnLoop:
             messages=messages,
             tools=self.catalogue.registry.shown(asked_for(conversation)),
             max_output_tokens=self.limits.max_output_tokens,
-            prefix_key=f"opsbot-{conversation.place.team_id}",
+            prefix_key=f"opsbot-{conversation.place.team_id}-{prompt_digest()[:8]}",
             asker=last_asker(conversation).key,
             deferred=self.catalogue.registry.deferred(),
+            notice=watcher.working,
         )
         spent.rounds += 1
-        text, calls, usage, done = "", [], Usage(), None
-        async for event in self.model.reply(request):
-            match event:
-                case TextDelta():
-                    text += event.text
-                    await watcher.text(text)
-                case ToolCall():
-                    calls.append(event)
-                case Usage():
-                    usage = event
-                case Done():
-                    done = event
-        spent.tokens += usage.input_tokens + usage.output_tokens
-        log.info("model.replied", calls=len(calls), input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-        calls = [replace(c, tool=self.intake.exact(c.tool), arguments=self.intake.exact(c.arguments)) for c in calls]
-        return _complete(conversation, self.intake.text(text), calls, usage, done)
+        heard = Heard()
+        try:
+            async for event in self.model.reply(request):
+                if heard.take(event):
+                    await watcher.text(heard.text)
+        finally:
+            # What it took counts also if it was cut off, refused or stopped.
+            spent.tokens += self.meter.note(self._account(conversation), request, heard)
+        log.info("model.replied", calls=len(heard.calls), **asdict(heard.usage))
+        exact = self.intake.exact
+        calls = [replace(c, tool=exact(c.tool), arguments=exact(c.arguments)) for c in heard.calls]
+        return complete(conversation, self.intake.text(heard.text), calls, heard)
 
     async def _give_up(
         self, conversation: Conversation, error: ModelError, spent: _Spent, watcher: Watcher
     ) -> tuple[Conversation, Outcome]:
         log.warning("turn.gave_up", error=str(error), rounds=spent.rounds, calls=spent.calls)
         if isinstance(error, BudgetSpent):
-            text = f"{error} {spent.summary()} Say “go on” and I continue from here."
+            found = established(conversation.messages) or "nothing; no tool was run for this question"
+            text = f"Stopped at the budget: {error}\n\nEstablished so far:\n{found}\n\nNext step: {error.next_step}"
             outcome: Outcome = Stopped(text)
         else:
             text = f"{error} Commands work without the model: `/ops help`, or `!help` in a thread."
@@ -320,7 +320,21 @@ class TurnLoop:
         entries = self.minutes.of(conversation, messages, self.clock.now(), refused=refused)
         after = Conversation(conversation.place, (*conversation.messages, *messages), conversation.version)
         needs_turn = wants_reply(after) or bool(after.open_calls)
-        return await self.store.conversations.append(conversation, messages, needs_turn=needs_turn, entries=entries)
+        taken = self.meter.take()
+        try:
+            return await self.store.conversations.append(
+                conversation, messages, needs_turn=needs_turn, entries=entries, model_calls=taken
+            )
+        except BaseException:
+            self.meter.give_back(taken)
+            raise
+
+    def _account(self, conversation: Conversation) -> Account:
+        number, asked = next(
+            (n, m) for n, m in reversed([*enumerate(conversation.messages)]) if isinstance(m, UserMessage)
+        )
+        turn = turn_id(conversation.id, asked.at, number)
+        return Account(conversation.place, turn, self.rules.person(asked.actor))
 
 
 def wants_reply(conversation: Conversation) -> bool:
@@ -335,14 +349,6 @@ def wants_reply(conversation: Conversation) -> bool:
     newest = next(m for m in reversed(conversation.messages) if isinstance(m, AssistantMessage) and m.calls)
     still_open = {call.call_id for call in conversation.open_calls}
     return not any(call.call_id in still_open for call in newest.calls)
-
-
-def newer_half(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Drop about the older half, cutting only before a person's words, so that no call loses its result."""
-    sizes = [len(m.text) if not isinstance(m, ToolResult) else len(m.content) for m in messages]
-    cuts = [n for n, message in enumerate(messages) if isinstance(message, UserMessage) and n]
-    fitting = [n for n in cuts if sum(sizes[n:]) <= sum(sizes) / 2]
-    return messages[fitting[0] if fitting else cuts[-1] if cuts else 0 :]
 
 
 def asked_for(conversation: Conversation) -> tuple[str, ...]:
@@ -370,34 +376,6 @@ def spoken_reason(conversation: Conversation) -> str:
     said = next(m.text for m in reversed(conversation.messages) if isinstance(m, UserMessage))
     found = _BECAUSE.search(said)
     return " ".join(found.group(1).split())[:_REASON_MAX] if found else ""
-
-
-def _complete(
-    conversation: Conversation, text: str, calls: list[ToolCall], usage: Usage, done: Done | None
-) -> AssistantMessage:
-    """Turn a stream into a message, if it is whole. Raises ModelMisbehaved."""
-    if done is None:
-        raise ModelMisbehaved("The model's answer broke off, so I did nothing with it. Please ask again.")
-    if done.reason == "length" and not calls and text:
-        text += "\n\n_(cut: the answer reached its length limit; say “go on” for the rest)_"
-    elif done.reason not in _FINISHED:
-        raise ModelMisbehaved(f"The model's answer ended early ({done.reason}), so I did nothing with it.")
-    if not text.strip() and not calls:
-        raise ModelMisbehaved("The model answered with nothing. Please ask again.")
-    calls = _with_unique_ids(conversation, calls)
-    return AssistantMessage(text, tuple(calls), usage, done.opaque)
-
-
-def _with_unique_ids(conversation: Conversation, calls: list[ToolCall]) -> list[ToolCall]:
-    """Rename calls whose id is empty or taken: local servers count from `call_0` in every reply."""
-    used = {c.call_id for m in conversation.messages if isinstance(m, AssistantMessage) for c in m.calls}
-    unique = []
-    for index, call in enumerate(calls):
-        free = call.call_id and call.call_id not in used
-        call_id = call.call_id if free else f"{call.call_id or 'call'}-{conversation.version}-{index}"
-        used.add(call_id)
-        unique.append(replace(call, call_id=call_id))
-    return unique
 
 
 def _rest(conversation: Conversation, waiting: tuple[str, ...]) -> Outcome:

@@ -35,6 +35,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import Conflict, Fenced, StoreError
 from opsbot.holds import Hold, overlap, taken
+from opsbot.spending import ModelCall, Scope, Split, Sum, Totals, summed
 
 TEST_KEY = bytes(range(32))
 
@@ -207,6 +208,7 @@ class MemoryConversations:
     log: "MemoryAuditLog"
     stored: dict[str, Conversation] = field(default_factory=dict)
     waking: set[str] = field(default_factory=set)
+    usage: "MemoryUsageLog" = field(default_factory=lambda: MemoryUsageLog(Outage()))
 
     async def load(self, place: Place) -> Conversation:
         await self.outage.step()
@@ -219,10 +221,13 @@ class MemoryConversations:
         *,
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
+        model_calls: Sequence[ModelCall] = (),
     ) -> Conversation:
         await self.outage.step()
         after = replace(conversation, messages=(*conversation.messages, *messages))
-        return self._advance(after, entries, needs_turn=needs_turn)
+        stored = self._advance(after, entries, needs_turn=needs_turn)
+        self.usage.extend(model_calls)
+        return stored
 
     async def needing_turn(self) -> tuple[Place, ...]:
         await self.outage.step()
@@ -495,6 +500,52 @@ class MemorySamples:
         return host
 
 
+@dataclass
+class MemoryUsageLog:
+    outage: Outage
+    calls: dict[str, ModelCall] = field(default_factory=dict)
+
+    async def add(self, calls: Sequence[ModelCall]) -> None:
+        await self.outage.step()
+        self.extend(calls)
+
+    def extend(self, calls: Sequence[ModelCall]) -> None:
+        """Add them within a step of another part."""
+        new = {call.id: replace(call, at=call.at.replace(microsecond=0)) for call in calls if call.id not in self.calls}
+        self.calls |= new
+
+    async def spent(self, *, turn_id: str, conversation_id: str, person: str, since: datetime) -> Totals:
+        await self.outage.step()
+        mine = [call for call in self.calls.values() if call.conversation_id == conversation_id]
+        today = [call for call in self.calls.values() if call.at >= since]
+        return {
+            Scope.TURN: summed(call for call in mine if call.turn_id == turn_id),
+            Scope.CONVERSATION: summed(mine),
+            Scope.PERSON_DAY: summed(call for call in today if call.person == person),
+            Scope.DAY: summed(today),
+        }
+
+    async def sums(self, by: Split, *, since: datetime, slot_s: int = 0, person: str = "") -> tuple[Sum, ...]:
+        await self.outage.step()
+        found: dict[tuple[str, int], list[ModelCall]] = {}
+        for call in self.calls.values():
+            if call.at >= since and person in ("", call.person):
+                key = {Split.TURN: call.turn_id, Split.CONVERSATION: call.conversation_id, Split.PERSON: call.person}
+                slot = int(call.at.timestamp()) // slot_s * slot_s if slot_s else 0
+                found.setdefault((key.get(by, ""), slot), []).append(call)
+        sums = [
+            Sum(key, datetime.fromtimestamp(slot, UTC) if slot_s else max(call.at for call in calls), summed(calls))
+            for (key, slot), calls in found.items()
+        ]
+        return tuple(sorted(sums, key=lambda one: (one.at, one.key)))
+
+    async def prune(self, before: datetime) -> int:
+        await self.outage.step()
+        kept = {call.id: call for call in self.calls.values() if call.at >= before}
+        self.calls, gone = kept, len(self.calls) - len(kept)
+        return gone
+
+
 class MemoryStore:
     """Implements `ports.Store`. Set `outage.reason` to make every call fail."""
 
@@ -504,7 +555,8 @@ class MemoryStore:
         self._be_replica("replica-1", shared=False)
         self.inbox = MemoryInbox(self.outage, self.leases)
         self.audit = MemoryAuditLog(self.outage)
-        self.conversations = MemoryConversations(self.outage, self.audit)
+        self.usage = MemoryUsageLog(self.outage)
+        self.conversations = MemoryConversations(self.outage, self.audit, usage=self.usage)
         self.approvals = MemoryApprovals(self.outage, self.audit)
         self.operations = MemoryOperations(self.outage, self.leases, self.approvals)
         self.holds = MemoryHolds(self.outage, self.audit)

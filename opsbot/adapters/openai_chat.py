@@ -151,4 +151,7 @@ def _assistant(message: AssistantMessage) -> dict[str, Any]:
 def _usage(usage: Mapping[str, Any]) -> Usage:
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-    return Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")), count(cached))
+    written = usage.get("completion_tokens_details")
+    reasoning = written.get("reasoning_tokens") if isinstance(written, Mapping) else 0
+    read, said = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    return Usage(read, said, min(count(cached), read), min(count(reasoning), said))

@@ -77,6 +77,11 @@ class ModelSettings:
         return self.is_azure or self.host == "api.openai.com" or self.host.endswith(".api.openai.com")
 
     @property
+    def kind(self) -> str:
+        """What is behind the address: openai, azure or compatible."""
+        return "azure" if self.is_azure else "openai" if self.first_party else "compatible"
+
+    @property
     def wire(self) -> Literal["responses", "chat"]:
         if self.api == "auto":
             return "responses" if self.first_party else "chat"

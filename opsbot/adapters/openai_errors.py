@@ -59,6 +59,17 @@ class TryFailed(Exception):
         self.outage = outage
         self.said = said or Said()
 
+    @property
+    def awaited(self) -> str:
+        """What is waited for before the next try, in a few words."""
+        match self.said.status:
+            case 429:
+                return "the model's service, which limits our requests (429)"
+            case 0:
+                return "the model's service, which did not answer as it should"
+            case status:
+                return f"the model's service, which fails ({status})"
+
 
 def misbehaved(what: str, *, retry: bool = True) -> TryFailed:
     """An answer that cannot be used."""

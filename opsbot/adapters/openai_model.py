@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import httpx2
@@ -22,6 +23,7 @@ from opsbot.adapters.openai_http import client
 from opsbot.adapters.openai_reply import Reader, Reply, Wire, checked, looks_like_json, salvaged
 from opsbot.adapters.openai_responses import ResponsesWire
 from opsbot.adapters.openai_sse import TooLong, payloads
+from opsbot.domain import Usage
 from opsbot.errors import ContextTooLong, ModelUnavailable
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
 
@@ -47,6 +49,8 @@ class _Progress:
     tries: int = 0
     first_token_s: float | None = None
     request_id: str = ""
+    # What tries took whose answer could not be used.
+    wasted: Usage = field(default_factory=Usage)
 
 
 class OpenAIModel:
@@ -95,7 +99,7 @@ class OpenAIModel:
         now = self._monotonic()
         progress = _Progress(now, now + self._settings.total_timeout_s)
         try:
-            begun: _Begun = await self._retrying(progress)(self._begun, request, progress)
+            begun: _Begun = await self._retrying(request, progress)(self._begun, request, progress)
             first, rest = begun
             async with aclosing(rest):
                 yield first
@@ -103,9 +107,11 @@ class OpenAIModel:
                     yield event
         except TryFailed as failed:
             self._log_failure(failed, progress)
+            if progress.wasted != Usage():
+                yield progress.wasted
             raise failed.error from failed
 
-    def _retrying(self, progress: _Progress) -> AsyncRetrying:
+    def _retrying(self, request: ModelRequest, progress: _Progress) -> AsyncRetrying:
         def out_of_time(state: RetryCallState) -> bool:
             return self._monotonic() + state.upcoming_sleep >= progress.deadline
 
@@ -114,13 +120,15 @@ class OpenAIModel:
             stop=lambda state: stop_after_attempt(MAX_TRIES)(state) or out_of_time(state),
             wait=_wait_s,
             sleep=self._sleep,
-            before_sleep=self._log_retry,
+            before_sleep=partial(self._tell_retry, request),
             reraise=True,
         )
 
     async def _begun(self, request: ModelRequest, progress: _Progress) -> _Begun:
         """Make one try and wait for its first event; after that it is committed."""
         progress.tries += 1
+        if progress.tries > 1 and request.notice is not None:
+            await request.notice(f"asking the model once more (try {progress.tries} of {MAX_TRIES})")
         while True:
             body = self._wire.body(request, self._settings, self._can)
             events = self._guarded(request, body, progress)
@@ -184,7 +192,10 @@ class OpenAIModel:
         reply = reader.result()
         if self._settings.salvage and not shown:
             reply = salvaged(reply, [spec.name for spec in request.tools])
-        for event in _closing(checked(reply, request.messages), shown=shown):
+        progress.wasted += reply.usage
+        whole = replace(checked(reply, request.messages), usage=progress.wasted)
+        progress.wasted = Usage()
+        for event in _closing(whole, shown=shown):
             yield event
 
     async def _texts(
@@ -220,11 +231,14 @@ class OpenAIModel:
         completions = self._client.chat.completions.with_streaming_response
         return completions.create(model=model, messages=[], stream=True, extra_body=body)
 
-    def _log_retry(self, state: RetryCallState) -> None:
+    async def _tell_retry(self, request: ModelRequest, state: RetryCallState) -> None:
+        """Log why the same is asked again, and tell the asker what is waited for."""
         error = state.outcome.exception() if state.outcome else None
         log.warning(
             "model.retry", try_number=state.attempt_number, wait_s=round(state.upcoming_sleep, 3), cause=str(error)
         )
+        if request.notice is not None and isinstance(error, TryFailed):
+            await request.notice(f"waiting {max(1, round(state.upcoming_sleep))} s for {error.awaited}")
 
     def _log_failure(self, failed: TryFailed, progress: _Progress) -> None:
         said = failed.said

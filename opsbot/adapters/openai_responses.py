@@ -212,4 +212,6 @@ def _tool(spec: ToolSpec, can: Capabilities) -> dict[str, Any]:
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
     cached = _mapping(usage.get("input_tokens_details")).get("cached_tokens")
-    return Usage(count(usage.get("input_tokens")), count(usage.get("output_tokens")), count(cached))
+    reasoning = _mapping(usage.get("output_tokens_details")).get("reasoning_tokens")
+    read, said = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+    return Usage(read, said, min(count(cached), read), min(count(reasoning), said))

@@ -17,6 +17,7 @@ from opsbot.adapters.store import (
     samples,
     schema,
     sqlite,
+    usage_log,
 )
 from opsbot.domain import Moment
 from tests.records import KEY, NOON
@@ -91,6 +92,9 @@ SEARCHES = {
     holds.STANDING: "ix_holds_in_force",
     samples.read("web-1", 600, 1): "USING PRIMARY KEY (host=? AND step_s=? AND at_s>?)",
     samples.next_host("web-1"): "USING PRIMARY KEY (host>?)",
+    usage_log.totals(usage_log.in_turn("c", "t")): "ix_model_calls_conversation (conversation_id=? AND turn_id=?)",
+    usage_log.totals(usage_log.of_person("p", 5)): "ix_model_calls_person (person=? AND at_s>?)",
+    usage_log.totals(schema.model_calls.c.at_s >= 5): "ix_model_calls_at (at_s>?)",
 }
 
 

@@ -201,7 +201,9 @@ TEXTS: tuple[Sabotage, ...] = (
         "exits: what the model says is shown as it is",
         (
             Change(
-                "opsbot/turn.py", "_complete(conversation, self.intake.text(text)", "_complete(conversation, str(text)"
+                "opsbot/turn.py",
+                "complete(conversation, self.intake.text(heard.text)",
+                "complete(conversation, str(heard.text)",
             ),
             Change(
                 "opsbot/exits.py",

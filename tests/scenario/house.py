@@ -11,7 +11,7 @@ from pathlib import Path
 import opsbot_tools
 
 from opsbot.actions import Catalogue
-from opsbot.assembly import Ports, Settings, assemble
+from opsbot.assembly import NoPrices, Ports, Settings, assemble
 from opsbot.caps import Caps
 from opsbot.checkpoint import Brakes
 from opsbot.discovery import Registry, load_tools
@@ -29,10 +29,11 @@ from opsbot.domain import (
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
-from opsbot.ports import Store
+from opsbot.ports import Prices, Store
 from opsbot.redact import Redactor
 from opsbot.replica import Replica
 from opsbot.service import Service
+from opsbot.spending import Spending
 from opsbot.throttle import Rates
 from opsbot.turn import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
@@ -102,6 +103,8 @@ class World:
     rates: Rates = field(
         default_factory=lambda: Rates(messages=1_000_000, messages_per_person=1_000_000, waiting=10_000)
     )
+    spending: Spending = field(default_factory=Spending)
+    prices: Prices = field(default_factory=NoPrices)
     sample_every_s: float = 0.0
     threads: int = 8
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
@@ -117,7 +120,8 @@ class House:
         self.world = world
         self.replica = Replica(world.store.replicas, world.store.leases, world.clock)
         chat = world.chat_of(self.replica) if world.chat_of else world.chat
-        ports = Ports(world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
+        around = (world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
+        ports = Ports(*around, prices=world.prices)
         registry = registry or (load_tools([SHIPPED, *tools]) if tools else _shipped())
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(
@@ -131,6 +135,7 @@ class House:
             sample_every_s=world.sample_every_s,
             brakes=world.brakes,
             rates=world.rates,
+            spending=world.spending,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

@@ -17,8 +17,9 @@ from opsbot.domain import (
     UserMessage,
 )
 from opsbot.errors import ChatError, ContextTooLong, MessageGone, ModelMisbehaved, StoreError
+from opsbot.hearing import newer_half
 from opsbot.policy import ApproverRule
-from opsbot.turn import Limits, newer_half
+from opsbot.turn import Limits
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, RULES, THREAD, House, World
 from tests.scripted_model import Say, call, results_of
 

@@ -228,8 +228,10 @@ async def test_turn_limit_ends_gracefully_and_says_what_was_looked_at(house):
     await other.start()
     house.world.model.add(*[call("server_status", f"c{n}", hosts=["web-1"]) for n in range(3)])
     await other.says(ALICE, "look again and again")
-    assert "limit of 3 model calls" in other.seen[0]
-    assert "server_status" in other.seen[0]
+    said = "\n".join(other.seen)
+    assert said.startswith("Stopped at the budget: the limit of 3 model calls for one turn is reached.")
+    assert "• `server_status`: web-1: " in said
+    assert said.endswith("Next step: Say “go on” and I continue from here.")
     await other.stop()
 
 

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -123,6 +124,29 @@ async def test_a_whole_answer_arrives_as_text_calls_usage_and_done_in_this_order
     assert events[-1].reason == "tool_calls"
 
 
+async def test_tokens_of_tries_that_came_to_nothing_are_counted_too(server, make):
+    server.add(Turn("", reason="stop"), Turn("Fine.", usage=(200, 10, 150)))
+    events = await collect(make())
+    assert [event for event in events if isinstance(event, Usage)] == [Usage(320, 40, 214)]
+    assert text_of(events) == "Fine."
+
+
+async def test_the_asker_is_told_what_is_waited_for(server, make):
+    told = []
+
+    async def notice(what: str) -> None:
+        told.append(what)
+
+    server.add(Status(429, headers={"retry-after": "7"}), Status(503, headers={"retry-after": "2"}), Turn("Fine."))
+    assert text_of(await collect(make(), replace(HELLO, notice=notice))) == "Fine."
+    assert told == [
+        "waiting 7 s for the model's service, which limits our requests (429)",
+        "asking the model once more (try 2 of 3)",
+        "waiting 2 s for the model's service, which fails (503)",
+        "asking the model once more (try 3 of 3)",
+    ]
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 async def test_a_cut_text_is_complete_with_its_reason(server, make, reason):
     server.add(Turn("Half a sen", reason=reason))
@@ -135,7 +159,7 @@ async def test_calls_of_a_cut_answer_are_dropped_and_not_asked_for_again(server,
     server.add(Turn("", calls=CALL.calls, reason=reason))
     error, events = await failure(make())
     assert isinstance(error, ModelMisbehaved)
-    assert events == []
+    assert events == [Usage(120, 30, 64)], "what it took is counted all the same"
     assert len(server.requests) == 1
 
 

@@ -12,7 +12,7 @@ from opsbot.adapters.openai_chat import ChatWire
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings, is_strict
 from opsbot.adapters.openai_model import OpenAIModel
 from opsbot.adapters.openai_responses import ResponsesWire
-from opsbot.domain import Actor, AssistantMessage, ToolCall, ToolResult, UserMessage
+from opsbot.domain import Actor, AssistantMessage, ToolCall, ToolResult, Usage, UserMessage
 from opsbot.errors import ModelUnavailable
 from opsbot.ports import Done, ModelRequest, TextDelta, ToolSpec
 from tests.model_servers import ModelServer, Raw, Status, Turn, refusal
@@ -135,6 +135,20 @@ def test_the_output_limit_is_the_smaller_of_request_and_settings():
 def test_without_tools_no_tool_parameter_is_sent():
     request = ModelRequest("", ASKED.messages, ())
     assert not {"tools", "parallel_tool_calls"} & (set(chat(LOCAL, request)) | set(responses(OPENAI, request)))
+
+
+def test_usage_holds_cached_and_reasoning_tokens_as_parts_never_more_than_the_whole():
+    chat = ChatWire().reader(OPENAI)
+    details = {"prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 20}}
+    chat.feed({"usage": {"prompt_tokens": 100, "completion_tokens": 30, **details}})
+    assert chat.result().usage == Usage(100, 30, 64, 20)
+    chat.feed({"usage": {"prompt_tokens": 10, "completion_tokens": 3, **details}})
+    assert chat.result().usage == Usage(10, 3, 10, 3)
+    responses = ResponsesWire().reader(OPENAI)
+    details = {"input_tokens_details": {"cached_tokens": 64}, "output_tokens_details": {"reasoning_tokens": 20}}
+    usage = {"input_tokens": 100, "output_tokens": 30, **details}
+    responses.feed({"type": "response.completed", "response": {"output": [], "usage": usage}})
+    assert responses.result().usage == Usage(100, 30, 64, 20)
 
 
 @pytest.mark.parametrize("render", [chat, responses])

@@ -1,4 +1,4 @@
-"""The database beside a running bot, or without one: stops and freezes, and what is under way, for the command line."""
+"""The database beside a running bot, or without one, for the command line: holds, what is under way, usage."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.operation_rows import OperationRows
+from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
 
@@ -24,6 +25,7 @@ class Beside:
 
     holds: SqlHolds
     approvals: SqlApprovals
+    usage: SqlUsageLog
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def beside(url: str, *, audit_key: bytes) -> Iterator[Beside]:
         yield Beside(
             SqlHolds(database, chain),
             SqlApprovals(database, rows, OperationRows(audit_key), chain),
+            SqlUsageLog(database),
         )
     finally:
         database.close_now()

@@ -9,8 +9,10 @@ from opsbot.adapters.store import schema
 from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.codec import MESSAGES, PLACES
 from opsbot.adapters.store.database import Database
+from opsbot.adapters.store.usage_log import insert_calls
 from opsbot.domain import AuditEntry, Conversation, Message, Place
 from opsbot.errors import Conflict
+from opsbot.spending import ModelCall
 
 _rows = schema.conversations.c
 _messages = schema.messages.c
@@ -35,6 +37,7 @@ class SqlConversations:
         *,
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
+        model_calls: Sequence[ModelCall] = (),
     ) -> Conversation:
         """Append and return the new state; the version grows by one even without messages. Raises Conflict."""
         after = replace(conversation, messages=(*conversation.messages, *messages), version=conversation.version + 1)
@@ -52,6 +55,7 @@ class SqlConversations:
             ]
             if rows:
                 connection.execute(insert(schema.messages), rows)
+            insert_calls(connection, model_calls)
             self._chain.append(connection, entries)
 
         await self._database.write(work)

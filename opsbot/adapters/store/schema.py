@@ -215,6 +215,30 @@ samples = Table(
     sqlite_with_rowid=False,
 )
 
+# What the model took. Kept for 90 days and only ever added to.
+model_calls = Table(
+    "model_calls",
+    metadata,
+    Column("id", Key, primary_key=True),
+    # Seconds since 1970.
+    Column("at_s", BigInteger, nullable=False),
+    Column("turn_id", Key, nullable=False),
+    Column("conversation_id", Key, nullable=False),
+    Column("person", Key, nullable=False),
+    Column("model", Key, nullable=False),
+    Column("endpoint", Key, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    # NULL: unknown.
+    Column("cost_nano_usd", BigInteger),
+)
+Index("ix_model_calls_at", model_calls.c.at_s)
+Index("ix_model_calls_person", model_calls.c.person, model_calls.c.at_s)
+Index("ix_model_calls_conversation", model_calls.c.conversation_id, model_calls.c.turn_id)
+
 
 def insert_new(
     connection: Connection, table: Table, values: Mapping[str, object], returning: Column[str]

@@ -22,6 +22,7 @@ from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.samples import SqlSamples
+from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
 
@@ -64,6 +65,7 @@ class SqlStore:
         self.outbox = SqlOutbox(database, membership)
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)
+        self.usage = SqlUsageLog(database)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
