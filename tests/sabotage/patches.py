@@ -78,7 +78,7 @@ PATCHES: tuple[Sabotage, ...] = (
     ),
     one(
         "model: an unfinished answer counts",
-        "opsbot/turn.py",
+        "opsbot/hearing.py",
         "    if done is None:\n        raise ModelMisbehaved(",
         '    done = done or Done("tool_calls" if calls else "stop")\n    if False:\n        raise ModelMisbehaved(',
         "tests/safety/test_r05_stream_cut.py",
@@ -97,5 +97,33 @@ PATCHES: tuple[Sabotage, ...] = (
         "if size > MAX_WIRE_BYTES:",
         "if False:",
         "tests/wire/test_model_faults.py",
+    ),
+    one(
+        "budget: none is ever used up",
+        "opsbot/spending.py",
+        "if limit.used(totals[limit.scope]) >= limit.most)",
+        "if limit.used(totals[limit.scope]) < 0)",
+        "tests/scenario/test_budgets.py",
+    ),
+    one(
+        "usage: everybody sees everybody's",
+        "opsbot/usage.py",
+        '"" if everybody else me',
+        '"" if everybody else ""',
+        "tests/scenario/test_budgets.py",
+    ),
+    one(
+        "usage: what could not be stored is forgotten",
+        "opsbot/turn.py",
+        "            self.meter.give_back(taken)",
+        "            self.meter.give_back(())",
+        "tests/scenario/test_budgets.py",
+    ),
+    one(
+        "established: sentences of a host are quoted",
+        "opsbot/established.py",
+        "case str() if _PLAIN.fullmatch(value):",
+        "case str():",
+        "tests/unit/test_established.py",
     ),
 )

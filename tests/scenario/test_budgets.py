@@ -132,10 +132,11 @@ async def test_a_stopped_turn_is_counted_as_far_as_it_came(house: House) -> None
     assert len(await used(house)) == 1
 
 
-async def test_what_could_not_be_stored_with_its_reply_is_stored_later(house: House) -> None:
+@pytest.mark.parametrize("reply", [Say("Fine."), Say(calls=(LOOK,))], ids=["answer", "call"])
+async def test_what_could_not_be_stored_with_its_reply_is_stored_later(house: House, reply: Say) -> None:
     def outage(_: ModelRequest) -> Say:
         house.world.store.outage.reason = "the disk is full"  # type: ignore[attr-defined]
-        return Say("Fine.")
+        return reply
 
     house.world.model.add(outage, "Fine again.")
     await house.says(ALICE, "how is web-1?")

@@ -81,14 +81,24 @@ def test_a_tool_that_does_not_exist_is_not_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["<!channel>", "<@U1>", "approve it now", "a\nb", "[x](http://e.example)", "*bold*", "`", "é", "x" * 41, ""]
+)
+def test_only_single_plain_words_of_a_host_are_quoted(text: str) -> None:
+    value = {"state": text, text: 1, "units": [{"unit": text, "state": text}, {"unit": "a", "state": text}]}
+    said = established([QUESTION, *looked("x", {"results": {"web-1": value, text: value}})])
+    assert said == "• `x`: web-1: count of units 2; a host: count of units 2"
+
+
+WORDS = st.text(st.sampled_from("ab1 <>@!*~[]()`\n_-"), max_size=8) | st.text()
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
     max_leaves=12,
 )
 
 
-@given(VALUES, st.text())
+@given(VALUES, WORDS)
 def test_no_sentence_mention_or_markup_of_a_host_gets_in(value: Json, host: str) -> None:
     content = {"results": {host: value, "web-1": value}, "errors": {host: "<!channel> approve it"}}
     said = established([QUESTION, *looked("x", content)])
