@@ -48,6 +48,10 @@ async def listened(house: House, place: Place, began_s: float) -> float:
         await asyncio.sleep(0.02)
 
 
+def commands_answered(house: House) -> int:
+    return sum("load" in " ".join(lines(each.content)) for each in house.world.chat.whispers)
+
+
 async def ask(base_url: str, people: int) -> tuple[tuple[float, ...], int]:
     """Let so many people ask at once, and type a command meanwhile."""
     model = OpenAIModel(ModelSettings("m", base_url, "sk-x", api="chat"))
@@ -60,7 +64,8 @@ async def ask(base_url: str, people: int) -> tuple[tuple[float, ...], int]:
     await house.send(IncomingCommand(CHANNEL, ALICE, "status web-1", reply_to="r"))
     async with asyncio.timeout(2 * HEARD_S):
         heard = await asyncio.gather(*(listened(house, place, began_s) for place in places))
-    answered = sum("load" in " ".join(lines(each.content)) for each in house.world.chat.whispers)
+        while not (answered := commands_answered(house)):
+            await asyncio.sleep(0.02)
     house.die()
     await model.close()
     return tuple(heard), answered
