@@ -12,7 +12,16 @@ from tests.workbench_fixture import RunningWorkbench
 
 OPS = "C0OPS"
 # People may ask and approve as often as they like here.
-UNLIMITED = "\nlimits: {open_requests: 100, requests: 1000, requests_window_s: 10}\n"
+UNLIMITED = """
+limits:
+  open_requests: 100
+  requests: 1000
+  requests_window_s: 10
+  actions_per_hour: 100000
+  actions_per_hour_per_person: 100000
+  messages_per_minute: 100000
+  messages_per_minute_per_person: 100000
+"""
 _PATIENCE_S = 60.0
 
 
