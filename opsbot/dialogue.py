@@ -219,7 +219,7 @@ class TurnView:
         """Write the last words to the outbox before the history says they were said."""
         key = answer_key(conversation)
         messages = (*conversation.messages, last)
-        footer = "" if last.by_code else _footer(self._dialogue.loop.model.name, messages)
+        footer = "" if last.by_code else self._dialogue.loop.meter.footer(_newest_turn(messages))
         content = Text(last.text, trusted=last.by_code, footer=await self._noted(footer, conversation, last))
         self._ending = (key, content)
         await self._dialogue.store.outbox.put(key, self._place, content)
@@ -272,17 +272,12 @@ def answer_key(conversation: Conversation) -> str:
     return f"answer:{conversation.id}:{conversation.version}"
 
 
-def _footer(model: str, messages: Sequence[Message]) -> str:
-    """Name who answered, and the tokens the newest turn took (none are counted without a model)."""
-    usage = Usage()
+def _newest_turn(messages: Sequence[Message]) -> list[Usage]:
+    """Return what the replies since the newest question took."""
+    usages: list[Usage] = []
     for message in messages:
         if isinstance(message, UserMessage):
-            usage = Usage()
+            usages = []
         elif isinstance(message, AssistantMessage):
-            usage = Usage(
-                usage.input_tokens + message.usage.input_tokens,
-                usage.output_tokens + message.usage.output_tokens,
-                usage.cached_tokens + message.usage.cached_tokens,
-            )
-    tokens = usage.input_tokens + usage.output_tokens
-    return f"{model} · {tokens:,} tokens" if tokens else model
+            usages.append(message.usage)
+    return usages

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -12,7 +12,19 @@ from opsbot.domain import AssistantMessage, Message, Place, ToolResult, Usage
 from opsbot.errors import BudgetSpent
 from opsbot.hearing import Heard
 from opsbot.ports import Clock, ModelRequest, Prices, UsageLog
-from opsbot.spending import Limit, ModelCall, Scope, Spending, Totals, day_of, next_step, summed
+from opsbot.spending import (
+    Limit,
+    ModelCall,
+    Scope,
+    Spending,
+    Total,
+    Totals,
+    cost_text,
+    day_of,
+    next_step,
+    share_text,
+    summed,
+)
 
 # llm.md section 7: operations text has 3.3 characters to a token.
 _BYTES_PER_TOKEN = 3
@@ -83,6 +95,18 @@ class Meter:
         )
         self._unsaved.append(call)
         return usage.input_tokens + usage.output_tokens
+
+    def footer(self, usages: Sequence[Usage]) -> str:
+        """Say who answered, and what these calls of one turn took, as far as the service and the prices tell."""
+        now = self.clock.now()
+        costs = [self.prices.cost_nano_usd(self.model, usage, now) for usage in usages]
+        known = [cost for cost in costs if cost is not None]
+        total = Total(len(usages), sum(usages, Usage()), 0, sum(known), len(costs) - len(known))
+        if not total.tokens:
+            return self.model
+        cached = f" ({share_text(total)} read from the cache)" if total.usage.cached_tokens else ""
+        cost = "" if total.unpriced else f" · {cost_text(total)}"
+        return f"{self.model} · {total.tokens:,} tokens{cached}{cost}"
 
     def take(self) -> tuple[ModelCall, ...]:
         """Return what was noted and is not stored, to be stored now."""

@@ -8,7 +8,7 @@ from opsbot.commands import ShowUsage
 from opsbot.domain import Actor, Chart, Report, Series, Table
 from opsbot.policy import PolicyRules, may_approve
 from opsbot.ports import Clock, UsageLog
-from opsbot.spending import Budgets, Scope, Split, Sum, Total, Totals, Unit, cost_text, day_of, share_text
+from opsbot.spending import Budgets, Scope, Split, Sum, Total, Totals, Unit, cost_text, day_of, money, share_text
 
 _ROWS, _LINES = 20, 5
 _DAY_S, _HOUR_S = 86_400, 3600
@@ -59,11 +59,11 @@ class UsageReports:
         totals: Totals = await self.log.spent(turn_id="", conversation_id="", person=me, since=today)
         names = {Scope.PERSON_DAY: "you, today", Scope.DAY: "all people, today"}
         rows = tuple(
-            (names[limit.scope], limit.said(used), limit.said(limit.most), f"{used / limit.most:.0%}", limit.setting)
+            (names[limit.scope], limit.said(used), limit.said(limit.most), f"{used / limit.most:.0%}")
             for limit in limits
             for used in (limit.used(totals[limit.scope]),)
         )
-        return (Table(("budget of", "used", "of", "share", "setting"), rows, "Budgets"),)
+        return (Table(("budget of", "used", "of", "share"), rows, "Budgets"),)
 
     async def _chart(self, wanted: ShowUsage, since: datetime, now: datetime, person: str) -> Chart:
         """Draw the tokens over time: of the people who used most, or read and written."""
@@ -128,7 +128,8 @@ def person_text(person: str) -> str:
     if kind == "person" and name:
         return name
     team, _, user = person.partition("/")
-    return f"{user} (terminal)" if team == "terminal" else f"<@{user.upper()}>"
+    # An id and no mention: nobody is called because a table is looked at.
+    return f"{user} (terminal)" if team == "terminal" else user.upper()
 
 
 def _thread(conversation_id: str) -> str:
@@ -140,7 +141,8 @@ def _figures(total: Total) -> tuple[str, ...]:
     usage = total.usage
     about = "~" if total.estimated else ""
     read, written = f"{about}{usage.input_tokens:,}", f"{about}{usage.output_tokens:,}"
-    return (f"{total.calls:,}", read, share_text(total), written, cost_text(total))
+    cost = f"≥ {money(total.cost_nano_usd)}" if 0 < total.unpriced < total.calls else cost_text(total)
+    return (f"{total.calls:,}", read, share_text(total), written, cost)
 
 
 def _slots(since: datetime, now: datetime, slot_s: int) -> list[datetime]:
@@ -166,4 +168,4 @@ def _people(sums: Sequence[Sum], slots: Sequence[datetime]) -> tuple[Series, ...
     for one in sums:
         people.setdefault(one.key, {})[one.at] = one.total.tokens
     ranked = sorted(people.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    return tuple(_line(person_text(person).strip("<@>"), slots, values) for person, values in ranked[:_LINES])
+    return tuple(_line(person_text(person), slots, values) for person, values in ranked[:_LINES])

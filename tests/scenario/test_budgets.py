@@ -329,10 +329,10 @@ async def test_people_see_their_own_usage_and_approvers_everybodys(told: House) 
         assert "cost $0.4000" in told.whispered
     await told.types(BOB, "usage person")
     rows = told.whispered.splitlines()
-    assert "<@UBOB> | 1 | 200 | 0% | 80 | $0.2800" in rows
-    assert "<@UALICE> | 1 | 100 | 50% | 20 | $0.1200" in rows
-    assert "you, today | 280 tokens | 1,000 tokens | 28% | budget.person_day_tokens" in rows
-    assert "all people, today | 400 tokens | 2,000 tokens | 20% | budget.day_tokens" in rows
+    assert "UBOB | 1 | 200 | 0% | 80 | $0.2800" in rows
+    assert "UALICE | 1 | 100 | 50% | 20 | $0.1200" in rows
+    assert "you, today | 280 tokens | 1,000 tokens | 28%" in rows
+    assert "all people, today | 400 tokens | 2,000 tokens | 20%" in rows
 
 
 async def test_who_may_not_ask_sees_no_usage(told: House) -> None:
@@ -364,6 +364,16 @@ async def test_usage_is_answered_in_a_thread_and_plainly_while_the_store_is_down
 async def test_nothing_used_is_said_without_a_chart(house: House) -> None:
     await house.types(ALICE, "usage conversation 1", CHANNEL)
     assert house.whispered == "All people used nothing of the model today."
+
+
+async def test_below_an_answer_stands_what_its_turn_took() -> None:
+    house = await live(World(prices=Dear()))
+    house.world.model.add(Say(calls=(LOOK,), usage=Usage(100, 20)), Say("Fine.", usage=Usage(300, 10, 240)), "Yes.")
+    await house.says(ALICE, "how is web-1?")
+    assert house.seen[-1] == "(scripted · 430 tokens (60% read from the cache) · $0.4300 · changed nothing)"
+    await house.says(ALICE, "sure?")
+    assert house.seen[-1] == "(scripted · 120 tokens · $0.1200 · changed nothing)"
+    await house.stop()
 
 
 # --- the prefix ------------------------------------------------------------------------------------------------------
