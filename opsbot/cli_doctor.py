@@ -36,6 +36,7 @@ from opsbot.errors import ConfigError, UnknownHost
 from opsbot.holds import told_why
 from opsbot.readable import plain_line
 from opsbot.redact import Redactor
+from opsbot.spending import Unit
 from opsbot.toolbox import tools_of
 
 AREAS: Final = ("slack", "model", "store", "hosts")
@@ -213,7 +214,8 @@ def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeo
         # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
         from opsbot.adapters.doctor_model import ModelDoctor  # noqa: PLC0415
 
-        model = ModelDoctor(_model_settings(config, secrets))
+        money = tuple(limit.setting for limit in config.budgets().limits if limit.unit is Unit.USD)
+        model = ModelDoctor(_model_settings(config, secrets), money, config.prices())
         yield Edge(model.subject, model.check, timeout_s)
     if "store" in areas:
         store = StoreDoctor(config.store_url(secrets), lambda: _audit_key(config, secrets))

@@ -55,6 +55,7 @@ class Check(StrEnum):
     LIMITS = "limits"
     STREAMING = "streaming"
     FUNCTION_CALLING = "function calling"
+    PRICE = "price"
 
     PLACE = "place"
     DISK_SPACE = "disk space"
@@ -110,6 +111,7 @@ CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
             Check.LIMITS,
             Check.STREAMING,
             Check.FUNCTION_CALLING,
+            Check.PRICE,
         ),
         Area.STORE: (
             Check.PLACE,

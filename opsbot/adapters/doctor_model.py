@@ -3,8 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from opsbot.adapters.doctor_edges import run_async
@@ -12,10 +12,12 @@ from opsbot.adapters.openai_doctor import shutdown_day
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_errors import Said, TryFailed
 from opsbot.adapters.openai_model import OpenAIModel
+from opsbot.adapters.prices import KnownPrices
 from opsbot.diagnosis import Area, Check, Finding, Subject
-from opsbot.domain import Actor, ToolCall, UserMessage
+from opsbot.domain import Actor, ToolCall, Usage, UserMessage
 from opsbot.errors import ModelError
 from opsbot.ports import Done, ModelRequest, TextDelta, ToolSpec
+from opsbot.spending import Price, money
 
 _WORD = "ready"
 _TOOL = ToolSpec(
@@ -53,9 +55,11 @@ class _Heard:
 
 @dataclass(frozen=True, slots=True)
 class ModelDoctor:
-    """Checks one endpoint and one model."""
+    """Checks one endpoint and one model. `money`: the settings of budgets that need its price; `own`: such prices."""
 
     settings: ModelSettings
+    money: tuple[str, ...] = ()
+    own: Mapping[str, Price] = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:
@@ -66,7 +70,18 @@ class ModelDoctor:
         """Yield what is found, within about `timeout_s`; it costs some 300 tokens."""
         if day := shutdown_day(self.settings.model):
             yield switched_off(self.subject, day, datetime.now(UTC).date())
+        if self.money:
+            yield self._price()
         yield from run_async(self._asked(timeout_s))
+
+    def _price(self) -> Finding:
+        """Whether the budgets of money can be held."""
+        model, settings = self.settings.model, ", ".join(f"`{name}`" for name in self.money)
+        cost = KnownPrices(self.settings.url, self.own).cost_nano_usd(model, Usage(1_000_000), datetime.now(UTC))
+        if cost is not None:
+            return self.subject.ok(Check.PRICE, f"known: {money(cost)} per million tokens read")
+        said = f"no price of {model} is known here, so {settings} cannot stop anything"
+        return self.subject.warn(Check.PRICE, said, f"Set `model.prices.{model}`, or a budget of tokens.")
 
     async def _asked(self, timeout_s: float) -> list[Finding]:
         # Ours is the deadline; the adapter's own only must not come before it.

@@ -10,6 +10,7 @@ import pytest
 from opsbot.adapters.doctor_model import ModelDoctor, switched_off
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.diagnosis import Area, Finding, Status, Subject
+from opsbot.spending import Price
 from tests.model_servers import Hang, ModelServer, Raw, Step, Turn, chat_events
 from tests.model_servers import Status as Answer
 from tests.ports import reserved_port
@@ -36,6 +37,18 @@ async def test_a_model_that_calls_the_function(api: str, said: str) -> None:
         "function calling": "ok",
     }
     assert said in found["endpoint"].said
+
+
+@pytest.mark.parametrize(
+    ("base_url", "own", "status"),
+    [("", {}, "ok"), ("http://127.0.0.1:1/v1", {}, "warn"), ("http://127.0.0.1:1/v1", {"gpt-6-luna": 1}, "ok")],
+)
+def test_a_budget_of_money_needs_a_price(base_url: str, own: dict[str, int], status: str) -> None:
+    prices = {name: Price(figure, figure, figure) for name, figure in own.items()}
+    doctor = ModelDoctor(ModelSettings("gpt-6-luna", base_url), ("budget.day_usd",), prices)
+    found = next(finding for finding in doctor.check(0.01) if finding.check == "price")
+    assert str(found.status) == status
+    assert ("budget.day_usd" in found.said and "model.prices" in found.remedy) == (status == "warn")
 
 
 async def test_one_small_question_is_all_that_is_asked() -> None:
