@@ -12,6 +12,7 @@ import pytest
 from opsbot.adapters.store import open_store
 from opsbot.domain import Actor, IncomingCommand, IncomingMessage, Place, Text
 from opsbot.ports import Done, ModelEvent, ModelRequest, Store, TextDelta
+from opsbot.spending import Budgets, Limit, Scope, Spending, Unit
 from opsbot.throttle import Rates
 from opsbot.turn import Limits
 from tests.records import KEY
@@ -149,3 +150,21 @@ async def test_a_loop_of_calls_ends_at_the_limits_of_a_turn(house: House, figure
     assert len(greedy.requests) * 120 <= 1000 + 120
     assert any("limit of 1000 tokens" in line for line in frugal.seen)
     figures.note(rounds_of_a_looping_model=8, its_tokens=f"{len(greedy.requests) * 120} of 1,000 allowed")
+
+
+async def test_a_day_ends_at_its_budget_over_restarts_and_another_person_goes_on(
+    house: House, figures: Figures
+) -> None:
+    most, each = 1000, 120
+    budgets = Budgets((Limit(Scope.PERSON_DAY, Unit.TOKENS, most),))
+    model = ScriptedModel(*["Fine."] * 30)
+    world = replace(house.world, model=model, rates=Rates(), spending=Spending("openai", budgets))
+    for number in range(12):
+        again = House(world)  # another process each time, on the same database
+        await again.says(ALICE, "and now?", Place("T1", "C1", f"1800.{number}"))
+    calls = len(model.requests)
+    assert most <= calls * each < most + each
+    assert any(line.startswith("Stopped at the budget: the budget of 1,000 tokens") for line in again.seen)
+    await again.says(BOB, "and for me?", Place("T1", "C1", "1801.1"))
+    assert len(model.requests) == calls + 1
+    figures.note(a_budget_over_twelve_processes=f"{calls * each:,} tokens of {most:,}, one call over at most")

@@ -125,6 +125,8 @@ def check(world: World, life: Life, conversation, approvals) -> None:
     assert conversation.open_calls == (), where
     assert isinstance(conversation.messages[-1], AssistantMessage), where
     assert Counter(type(m).__name__ for m in conversation.messages)["UserMessage"] == 1, where
+    replies = [m for m in conversation.messages if isinstance(m, AssistantMessage) and not m.by_code]
+    assert len(world.store.usage.calls) == len(replies), f"{where}: a reply is stored with what it took, or not at all"
     doubled = [key for key, n in Counter(m.key for m in world.chat.messages).items() if n > 1]
     assert not doubled, f"{where}: posted twice: {doubled}"
     final_texts = [m for m in world.chat.messages if m.key.startswith("answer:")]

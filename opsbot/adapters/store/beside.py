@@ -52,7 +52,7 @@ def beside(url: str, *, audit_key: bytes) -> Iterator[Beside]:
         yield Beside(
             SqlHolds(database, chain),
             SqlApprovals(database, rows, OperationRows(audit_key), chain),
-            SqlUsageLog(database),
+            SqlUsageLog(database, database),
         )
     finally:
         database.close_now()

@@ -65,7 +65,7 @@ class SqlStore:
         self.outbox = SqlOutbox(database, membership)
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)
-        self.usage = SqlUsageLog(database)
+        self.usage = SqlUsageLog(database, doors.reader)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""

@@ -36,10 +36,11 @@ _FIGURES = (_rows.input_tokens, _rows.output_tokens, _rows.cached_tokens, _rows.
 
 
 class SqlUsageLog:
-    """Implements `ports.UsageLog`."""
+    """Implements `ports.UsageLog`. `reader` has connections of its own: sums of months are in nobody's way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reader: Database) -> None:
         self._database = database
+        self._reader = reader
 
     async def add(self, calls: Sequence[ModelCall]) -> None:
         """Store them; those that are there already stay as they are."""
@@ -64,7 +65,7 @@ class SqlUsageLog:
     async def sums(self, by: Split, *, since: datetime, slot_s: int = 0, person: str = "") -> tuple[Sum, ...]:
         """Return what was used since that time by `by`, and for each slot of so many seconds; oldest first."""
         query = sums_by(by, since_s=int(since.timestamp()), slot_s=slot_s, person=person)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._reader.read(lambda connection: connection.execute(query).all())
         return tuple(Sum(row.key, datetime.fromtimestamp(int(row.at_s), UTC), _total(row)) for row in rows)
 
     async def prune(self, before: datetime) -> int:
