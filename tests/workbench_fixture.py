@@ -108,17 +108,13 @@ class Watcher:
 
 
 class RunningWorkbench:
-    """A started workbench with a watcher and a client for `/_control`."""
+    """A started workbench with a watcher and a client for `/_control`; `url` is its own, whatever the app is told."""
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
+        self.url = bench.url
         self.watcher = Watcher(bench.url)
         self.session = aiohttp.ClientSession(trust_env=False)
-
-    @property
-    def url(self) -> str:
-        """The workbench's address."""
-        return self.bench.url
 
     async def control(self, operation: str, **body: Any) -> Json:
         """Call `/_control/{operation}`; raises AssertionError with the reason when it is refused."""

@@ -137,7 +137,7 @@ class People:
         while time.monotonic() < deadline:
             if (await self._entry(entry.id)).state != "pending":
                 return
-            card = next((m for m in self.workbench.watcher.messages.values() if _is_open_card(m, entry.id)), None)
+            card = next((m for m in self.workbench.watcher.messages.values() if is_open_card(m, entry.id)), None)
             if card is not None:
                 await self._does(self.workbench.person("bob").clicks(card, "opsbot.approve"))
             await asyncio.sleep(0.1)
@@ -168,6 +168,7 @@ class People:
         return await asyncio.to_thread(read)
 
 
-def _is_open_card(message, approval_id: str) -> bool:
+def is_open_card(message, approval_id: str) -> bool:
+    """Whether a message is the card of this request, with a button to approve it."""
     text = json.dumps(message.get("blocks", []))
     return approval_id in text and "opsbot.approve" in text
