@@ -38,8 +38,9 @@ test-sabotage: .venv/dev ## take out every defence in turn; each time a test has
 	.venv/bin/pytest -m sabotage -n 2
 
 safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
-	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json .venv/bin/pytest -n 2 --dist loadfile tests/safety
-	.venv/bin/python -m tests.safety.page
+	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json \
+		.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/safety; \
+		came=$$?; .venv/bin/python -m tests.safety.page && exit $$came
 
 lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)
 	mkdir -p build

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -131,12 +131,14 @@ class Dialogue:
 
     async def _advance(self, conversation: Conversation, *, recovering: bool = False) -> None:
         asker = last_asker(conversation)
-        async with self.places.take(asker.key):
-            view = TurnView(self, conversation.place, asker, recovering=recovering)
+        view = TurnView(self, conversation.place, asker, recovering=recovering)
+        async with AsyncExitStack() as place:
+            taken = place.enter_async_context(self.places.take(asker.key))
+            await view.watch(asyncio.create_task(taken), "waiting for its turn")
             task = asyncio.create_task(self.loop.advance(conversation, view))
             self._running[conversation.place.key] = task
             try:
-                await view.watch(task)
+                await view.watch(task, "thinking")
                 await view.deliver()
             except asyncio.CancelledError:
                 await self._cancelled(conversation.place, view, task)
@@ -172,7 +174,8 @@ class TurnView:
         self._live: LiveText | None = None
         self._said = ""
         self._first_words_at = 0.0
-        self._what = "thinking"
+        self._what = ""
+        self._told = False
         self._ending: tuple[str, Text] | None = None
         self._charts: list[Chart] = []
 
@@ -233,9 +236,10 @@ class TurnView:
         said = [checked, told(stop) if stop else "", below]
         return "\n".join(filter(None, said))
 
-    async def watch(self, task: asyncio.Task[tuple[Conversation, Outcome]]) -> None:
-        """Wait for the turn, giving signs of life. Raises what the turn raised."""
-        waited_s, told = 0.0, False
+    async def watch(self, task: asyncio.Task[object], what: str) -> None:
+        """Wait for this part of the turn, giving signs of life. Raises what it raised."""
+        self._what = what
+        waited_s = 0.0
         while not task.done():
             try:
                 done, _ = await asyncio.wait({task}, timeout=_SIGN_OF_LIFE_S)
@@ -246,8 +250,8 @@ class TurnView:
                 break
             waited_s += _SIGN_OF_LIFE_S
             await self._dialogue.chat.status(self._place, f"is {self._what}… {waited_s:.0f} s")
-            if waited_s >= _PATIENCE_S and not told and not self._said:
-                told = True
+            if waited_s >= _PATIENCE_S and not self._told and not self._said:
+                self._told = True
                 text = f"Still {self._what} after {waited_s:.0f} s. Commands work meanwhile: `/ops help`."
                 await self._dialogue.delivery.whisper(self._place, self._asker, Text(text, trusted=True))
         task.result()

@@ -3,72 +3,19 @@
 `SAFETY_SCALE=full` takes the sizes of the tables instead of small ones; `SAFETY_FIGURES=FILE` writes the figures.
 """
 
-import fcntl
-import json
 import os
-import re
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-FULL = os.environ.get("SAFETY_SCALE") == "full"
-_ROW = re.compile(r"test_([tr]\d\d)_")
-
-
-@dataclass
-class RowRun:
-    """What one row's tests did in this run. `figures` are for people: `{"requests refused": "10,000 of 10,000"}`."""
-
-    tests: int = 0
-    failed: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-    figures: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    modules: set[str] = field(default_factory=set)
-
-
-_RUNS: dict[str, RowRun] = {}
-
-
-def row_of(nodeid: str) -> str | None:
-    """Return the row a test belongs to, by the name of its module."""
-    found = _ROW.search(nodeid.split("::")[0])
-    return found.group(1).upper() if found else None
-
-
-class Figures:
-    """Takes down what a test counted."""
-
-    def __init__(self, row: str) -> None:
-        self._run = _RUNS.setdefault(row, RowRun())
-
-    def note(self, **figures: object) -> None:
-        """Note figures by name: `figures.note(requests_refused="10,000 of 10,000")`; underscores are blanks."""
-        self._run.figures |= {name.replace("_", " "): _words(value) for name, value in figures.items()}
-
-    def add(self, **counts: int) -> None:
-        """Add to counts that several tests of the row share."""
-        for name, count in counts.items():
-            self._run.counts[name] = self._run.counts.get(name, 0) + count
-        self.note(**self._run.counts)
-
-
-def _words(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+from tests.safety.figures import FULL, Figures, Record, row_of
 
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Where a row's test notes what it counted."""
-    row = row_of(request.node.nodeid)
-    assert row, "a module of tests/safety is named for its row: test_t01_default_deny.py"
-    return Figures(row)
+    assert row_of(request.node.nodeid), "a module of tests/safety is named for its row: test_t01_default_deny.py"
+    return Figures(request.node.user_properties)
 
 
 @pytest.fixture
@@ -87,41 +34,17 @@ class Scale:
         return full if FULL else small
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report = yield
-    row = row_of(item.nodeid)
-    if row:
-        run = _RUNS.setdefault(row, RowRun())
-        run.seconds += report.duration
-        run.failed += report.failed
-        run.skipped += report.skipped
-        run.tests += report.when == "call"
-        run.modules.add(item.path.name)
-    return report
-
-
-def pytest_sessionfinish() -> None:
-    """Merge this run's rows into the file: rows that did not run keep what is known of them."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Take figures down where all reports come together: in the one process, or in the one that has the workers."""
     path = os.environ.get("SAFETY_FIGURES")
-    if not path or not _RUNS:
-        return
-    file = Path(path)
-    with Path(f"{path}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may share the rows of a run
-        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        known |= {row: _record(run) for row, run in _RUNS.items()}
-        file.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Record(Path(path)), "safety-figures")
 
 
-def _record(run: RowRun) -> dict[str, object]:
-    return {
-        "on": time.strftime("%Y-%m-%d", time.gmtime()),
-        "scale": "full" if FULL else "small",
-        "tests": run.tests,
-        "failed": run.failed,
-        "skipped": run.skipped,
-        "seconds": round(run.seconds, 1),
-        "figures": run.figures,
-        "modules": sorted(run.modules),
-    }
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin a full run with the modules that took longest the last time, so that no worker is left alone at the end."""
+    path = os.environ.get("SAFETY_FIGURES")
+    if path and FULL:
+        took = Record.seconds_of_modules(Path(path))
+        items.sort(key=lambda item: (-took.get(item.path.name, float("inf")), item.path.name))

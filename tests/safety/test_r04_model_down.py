@@ -84,7 +84,7 @@ async def server() -> AsyncIterator[ModelServer]:
 async def test_everybody_hears_in_time_and_commands_work(
     mode: str, server: ModelServer, figures: Figures, scale: Scale
 ) -> None:
-    people = scale(3, 50)
+    people = scale(6, 50)  # more than are heard at once
     base_url = server.base_url
     if mode in MODES:
         server.add(*[MODES[mode]] * (people * TRIES))

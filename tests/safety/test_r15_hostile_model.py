@@ -20,12 +20,12 @@ FOUND = (
 @pytest.mark.timeout(2400)
 async def test_no_effect_without_its_own_unexpired_approval(figures: Figures, scale: Scale) -> None:
     attack = Attack(SEED)
-    await attack.run(scale(1_500, 100_000))
+    await attack.run(scale(1_000, 100_000))
     figures.note(steps=attack.steps, **attack.figures, effects_nobody_allowed=int(bool(attack.broken)))
     if attack.broken:
         steps = await attack.shrunk()
         pytest.fail("\n".join([attack.broken, f"seed {SEED}, life {attack.broke_in}, steps {steps}", *attack.trace]))
-    assert attack.counts["effects"] > scale(10, 1_500), "an attack that never gets anything done proves nothing"
+    assert attack.counts["effects"] > scale(5, 1_500), "an attack that never gets anything done proves nothing"
 
 
 @pytest.mark.parametrize(("seed", "life", "steps"), FOUND)
