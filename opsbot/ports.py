@@ -44,6 +44,7 @@ from opsbot.domain import (
     Vitals,
 )
 from opsbot.holds import Hold
+from opsbot.passage_ports import Incidents, Passages
 from opsbot.spending import ModelCall, Split, Sum, Totals
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -634,6 +635,10 @@ class Store(Protocol):
     def samples(self) -> Samples: ...
     @property
     def usage(self) -> UsageLog: ...
+    @property
+    def passages(self) -> Passages: ...
+    @property
+    def incidents(self) -> Incidents: ...
 
     async def close(self) -> None:
         """Close the database."""

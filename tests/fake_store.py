@@ -1,7 +1,8 @@
 """A store in memory that behaves like the real one; `tests/contract/test_store_contract.py` holds it to that."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import Conflict, Fenced, StoreError
 from opsbot.holds import Hold, overlap, taken
+from opsbot.passages import Document, Found, Incident, Kind, Shelf, Vector, digest_of
 from opsbot.spending import ModelCall, Scope, Split, Sum, Totals, summed
 
 TEST_KEY = bytes(range(32))
@@ -546,6 +548,105 @@ class MemoryUsageLog:
         return gone
 
 
+@dataclass
+class MemoryPassages:
+    outage: Outage
+    kept: dict[tuple[Kind, str], Document] = field(default_factory=dict)
+    ids: dict[tuple[Kind, str, int], int] = field(default_factory=dict)
+    vectors: dict[str, tuple[str, Vector]] = field(default_factory=dict)
+
+    async def documents(self, kind: Kind) -> Mapping[str, str]:
+        await self.outage.step()
+        return {name: document.digest for (of, name), document in self.kept.items() if of is kind}
+
+    async def put(self, document: Document) -> None:
+        await self.outage.step()
+        self._put(document)
+
+    def _put(self, document: Document) -> None:
+        self.kept[document.kind, document.name] = document
+        for at in range(len(document.passages)):
+            self.ids.setdefault((document.kind, document.name, at), len(self.ids) + 1)
+        self._forget_vectors()
+
+    async def remove(self, kind: Kind, names: Sequence[str]) -> None:
+        await self.outage.step()
+        for name in names:
+            self.kept.pop((kind, name), None)
+        self._forget_vectors()
+
+    def _forget_vectors(self) -> None:
+        used = {digest for digest, _, _ in self._texts()}
+        self.vectors = {digest: vector for digest, vector in self.vectors.items() if digest in used}
+
+    async def unembedded(self, model: str, *, dimensions: int, limit: int) -> Mapping[str, str]:
+        await self.outage.step()
+        missing = {}
+        for digest, text, _ in self._texts():
+            known, vector = self.vectors.get(digest, ("", ()))
+            if known != model or (dimensions and len(vector) != dimensions):
+                missing[digest] = text
+        return dict(list(missing.items())[:limit])
+
+    async def embed(self, model: str, vectors: Mapping[str, Vector]) -> None:
+        await self.outage.step()
+        self.vectors |= {digest: (model, vector) for digest, vector in vectors.items()}
+
+    def matching(self, kind: Kind, terms: Sequence[str], *, every: bool, limit: int) -> tuple[Found, ...]:
+        self.outage.check()
+        found = []
+        for _, text, passage in self._texts(kind):
+            words = re.findall(r"[^\W_]+", f"{passage.document} {text}".lower())
+            held = [any(word.startswith(term.rstrip("s")) for word in words) for term in terms]
+            if terms and (all(held) if every else any(held)):
+                found.append(replace(passage, score=float(sum(held))))
+        return _best(found, limit)
+
+    def nearest(self, kind: Kind, vector: Vector, *, model: str, limit: int) -> tuple[Found, ...]:
+        self.outage.check()
+        found = []
+        for digest, _, passage in self._texts(kind):
+            known, stored = self.vectors.get(digest, ("", ()))
+            if known == model and len(stored) == len(vector):
+                score = sum(one * other for one, other in zip(stored, vector, strict=True))
+                found.append(replace(passage, score=score))
+        return _best(found, limit)
+
+    def shelf(self, kind: Kind, model: str) -> Shelf:
+        self.outage.check()
+        texts = list(self._texts(kind))
+        embedded = sum(self.vectors.get(digest, ("",))[0] == model for digest, _, _ in texts)
+        return Shelf(sum(of is kind for of, _ in self.kept), len(texts), embedded)
+
+    def _texts(self, kind: Kind | None = None) -> Iterator[tuple[str, str, Found]]:
+        """Yield (digest, what is embedded, passage)."""
+        for (of, name), document in self.kept.items():
+            for at, passage in enumerate(document.passages if kind in (None, of) else ()):
+                heading, text = document.heading(passage), document.embedded_text(passage)
+                new = Found(self.ids[of, name, at], of, name, document.title, heading, passage.line, passage.text, 0.0)
+                yield digest_of(text), text, new
+
+
+def _best(found: Sequence[Found], limit: int) -> tuple[Found, ...]:
+    return tuple(sorted(found, key=lambda each: (-each.score, each.id))[:limit])
+
+
+@dataclass
+class MemoryIncidents:
+    outage: Outage
+    passages: MemoryPassages
+    kept: dict[str, Incident] = field(default_factory=dict)
+
+    async def put(self, incident: Incident) -> None:
+        await self.outage.step()
+        self.kept[incident.id] = incident
+        self.passages._put(incident.as_document())
+
+    def get(self, incident_id: str) -> Incident | None:
+        self.outage.check()
+        return self.kept.get(incident_id)
+
+
 class MemoryStore:
     """Implements `ports.Store`. Set `outage.reason` to make every call fail."""
 
@@ -562,6 +663,8 @@ class MemoryStore:
         self.holds = MemoryHolds(self.outage, self.audit)
         self.outbox = MemoryOutbox(self.outage, self.leases)
         self.samples = MemorySamples(self.outage)
+        self.passages = MemoryPassages(self.outage)
+        self.incidents = MemoryIncidents(self.outage, self.passages)
 
     def _be_replica(self, name: str, *, shared: bool) -> None:
         self.leases = MemoryLeases(self.outage, self._register, name)

@@ -1,4 +1,4 @@
-"""The database beside a running bot, or without one, for the command line: holds, what is under way, usage."""
+"""The database beside a running bot, or without one, for the command line: holds, what is under way, usage, runbooks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,9 @@ from opsbot.adapters.store.approvals import ApprovalRows, SqlApprovals
 from opsbot.adapters.store.chain import AuditChain
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.holds import SqlHolds
+from opsbot.adapters.store.incidents import SqlIncidents
 from opsbot.adapters.store.operation_rows import OperationRows
+from opsbot.adapters.store.passages import SqlPassages
 from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
@@ -21,11 +23,15 @@ from opsbot.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Parts of the store that a second process may use: every write is one transaction with its audit record."""
+    """Parts of the store that a second process may use: every write is one transaction, those about actions with their
+    audit records.
+    """
 
     holds: SqlHolds
     approvals: SqlApprovals
     usage: SqlUsageLog
+    passages: SqlPassages
+    incidents: SqlIncidents
 
 
 @contextmanager
@@ -53,6 +59,8 @@ def beside(url: str, *, audit_key: bytes) -> Iterator[Beside]:
             SqlHolds(database, chain),
             SqlApprovals(database, rows, OperationRows(audit_key), chain),
             SqlUsageLog(database, database),
+            SqlPassages(database, database),
+            SqlIncidents(database, database),
         )
     finally:
         database.close_now()

@@ -27,6 +27,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import StoreError
 from opsbot.holds import Hold
+from opsbot.passages import Incident
 
 T = TypeVar("T")
 
@@ -91,5 +92,6 @@ EVENTS: Codec[Incoming] = Codec(
 CONTENTS: Codec[Content] = Codec({"text": Text, "report": Report, "card": Card})
 APPROVALS: Codec[Approval] = Codec({"approval": Approval})
 HOLDS: Codec[Hold] = Codec({"hold": Hold})
+INCIDENTS: Codec[Incident] = Codec({"incident": Incident})
 PLACES: Codec[Place] = Codec({"place": Place})
 REFS: Codec[MessageRef] = Codec({"ref": MessageRef})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -10,11 +11,13 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
+    event,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -238,6 +241,70 @@ model_calls = Table(
 Index("ix_model_calls_at", model_calls.c.at_s)
 Index("ix_model_calls_person", model_calls.c.person, model_calls.c.at_s)
 Index("ix_model_calls_conversation", model_calls.c.conversation_id, model_calls.c.turn_id)
+
+# Runbooks and incidents, as they can be searched.
+documents = Table(
+    "documents",
+    metadata,
+    Column("kind", Key, nullable=False),
+    Column("name", Key, nullable=False),
+    # Tells whether it changed since.
+    Column("digest", Key, nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Key, nullable=False),
+    Column("document", Key, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("heading", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    # What is embedded: the text with what it is about. `digest` is of that.
+    Column("embedded_text", Text, nullable=False),
+    Column("digest", Key, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+Index("ix_passages_document", passages.c.kind, passages.c.document)
+
+# By what was embedded, so that a text that only moved needs no new one.
+passage_vectors = Table(
+    "passage_vectors",
+    metadata,
+    Column("digest", Key, primary_key=True),
+    Column("model", Key, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    # Little-endian floats of 32 bits, of unit length.
+    Column("vector", LargeBinary, nullable=False),
+)
+
+# The full-text index is each database's own kind: a virtual table in SQLite, which is no table of the metadata.
+WORDS = {
+    "sqlite": (
+        "CREATE VIRTUAL TABLE passage_words USING fts5(subject, body, tokenize='porter unicode61 remove_diacritics 2')",
+    ),
+    "postgresql": (
+        "CREATE TABLE passage_words (id INTEGER NOT NULL, words TSVECTOR NOT NULL, "
+        "CONSTRAINT pk_passage_words PRIMARY KEY (id))",
+        "CREATE INDEX ix_passage_words_words ON passage_words USING gin (words)",
+    ),
+}
+for _dialect, _statements in WORDS.items():
+    for _statement in _statements:
+        event.listen(passages, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("closed_at", Key, nullable=False),
+    # The whole record; the columns above repeat what is searched.
+    Column("record", Text, nullable=False),
+)
+Index("ix_incidents_closed", incidents.c.closed_at)
 
 
 def insert_new(

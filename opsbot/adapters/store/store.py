@@ -17,10 +17,12 @@ from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Anchor, Database
 from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.inbox import SqlInbox
+from opsbot.adapters.store.incidents import SqlIncidents
 from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
 from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
+from opsbot.adapters.store.passages import SqlPassages
 from opsbot.adapters.store.samples import SqlSamples
 from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
@@ -66,6 +68,8 @@ class SqlStore:
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)
         self.usage = SqlUsageLog(database, doors.reader)
+        self.passages = SqlPassages(database, doors.reader)
+        self.incidents = SqlIncidents(database, doors.reader)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
