@@ -60,6 +60,7 @@ class Secrets:
     model_api_key: Secret | None = None
     store_password: Secret | None = None
     audit_key: Secret | None = None
+    embedding_api_key: Secret | None = None
 
     def values(self) -> tuple[str, ...]:
         """Return the plain values, for the redactor."""
@@ -207,6 +208,11 @@ class Config:
         """Return the environment variables that hold secrets, to be cleared once these are fetched."""
         return frozenset(reference.env for _, reference in self._references(slack=True).values() if reference.env)
 
+    def runbooks_folder(self) -> Path | None:
+        """Return the folder of runbooks, if one is named."""
+        named = self.settings.runbooks.folder
+        return (self.folder / Path(named).expanduser()).absolute() if named else None
+
     def store_url(self, secrets: Secrets) -> str:
         """Return the database's address: SQLite with an absolute path, PostgreSQL with its password."""
         url = self.settings.store.url
@@ -249,6 +255,7 @@ class Config:
         settings = self.settings
         found: dict[str, tuple[Place, SecretRef | None]] = {
             "model_api_key": (("model", "api_key"), settings.model.api_key),
+            "embedding_api_key": (("runbooks", "api_key"), settings.runbooks.api_key),
             "store_password": (("store", "password"), settings.store.password),
             "audit_key": (("store", "audit_key"), settings.store.audit_key if self.audit_key_file() is None else None),
         }

@@ -42,6 +42,7 @@ def cross_faults(settings: Settings, names: Iterable[str], broken: frozenset[Pla
     if settings.audit.anchor.channel is not None and settings.slack is None and ("slack",) not in broken:
         place: Place = ("audit", "anchor", "channel")
         yield place, f"{dotted(place)}: there is no `slack:` section; remove it or add one."
+    yield from _runbook_faults(settings)
     yield from brake_faults(settings, broken)
     if 0 < settings.history.every_s < _MIN_HISTORY_S:
         said = f"use 0 (off) or {_MIN_HISTORY_S} to 3600 seconds; looking more often shows no more."
@@ -79,6 +80,18 @@ def _name_faults(settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:
     for name in sorted(hosts & _all_groups(settings).keys()):
         place = ("groups", name) if name in settings.groups else ("hosts", name)
         yield place, f"{dotted(place)}: is a host and a group; rename one of them."
+
+
+def _runbook_faults(settings: Settings) -> Iterator[Fault]:
+    runbooks, model = settings.runbooks, settings.model
+    if runbooks.backend == "openai" and runbooks.api_key is None and (model.api_key is None or model.base_url):
+        said = "needs a key; set it, or choose another runbooks.backend."
+        yield ("runbooks", "api_key"), f"runbooks.api_key: {said}"
+    if runbooks.backend == "compatible" and runbooks.base_url is None and model.base_url is None:
+        yield (
+            ("runbooks", "base_url"),
+            "runbooks.base_url: name the server that makes vectors, as `http://host:port/v1`.",
+        )
 
 
 def _group_faults(settings: Settings, hosts: frozenset[str]) -> Iterator[Fault]:

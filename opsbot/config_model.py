@@ -73,6 +73,22 @@ class Model(Section):
 # --- what the bot keeps ----------------------------------------------------------------------------------------------
 
 
+class Runbooks(Section):
+    """A folder of Markdown, and what makes vectors of it. `auto`: wordllama if it is installed, else none.
+
+    Without a `base_url` of its own, `compatible` asks the model's server; the model's key is used where its server is.
+    """
+
+    folder: Text | None = None
+    backend: Literal["auto", "openai", "compatible", "wordllama", "none"] = "auto"
+    model: Text = "text-embedding-3-small"
+    base_url: Url | None = None
+    api_key: SecretRef | None = None
+    dimensions: Annotated[int, Field(ge=16, le=8192)] | None = None
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
+    weights: Text | None = None
+
+
 class Store(Section):
     """The database. `password` belongs to a PostgreSQL `url`, which must not contain one itself."""
 
@@ -216,6 +232,7 @@ class Settings(Section):
 
     slack: Slack | None = None
     model: Model = Model()
+    runbooks: Runbooks = Runbooks()
     store: Store = Store()
     tools: Tools = Tools()
     policy: Policy = Policy()

@@ -6,7 +6,9 @@ objects, one per request and the last one for ever, and prints its base URL.
 
 import asyncio
 import json
+import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +76,32 @@ class Slow:
     delay_s: float = 0.05
 
 
-Step: TypeAlias = "Turn | Status | Hang | Raw | Cut | Slow | str | Callable[[Body], Step]"
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """An answer with a vector for each text. `order`: how the items are sent, for servers that mix them."""
+
+    dimensions: int = 16
+    order: int = 1
+
+    def body(self, asked: Body) -> Body:
+        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+        items = [
+            {"object": "embedding", "index": index, "embedding": bag_of_words(text, self.dimensions)}
+            for index, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": 8, "total_tokens": 8}
+        return {"object": "list", "model": asked["model"], "data": items[:: self.order], "usage": usage}
+
+
+def bag_of_words(text: str, dimensions: int) -> list[float]:
+    """A vector in which texts with the same words are near."""
+    numbers = [0.0] * dimensions
+    for word in re.findall(r"[a-z0-9]+", text.lower()):
+        numbers[zlib.crc32(word.encode()) % dimensions] += 1.0
+    return numbers
+
+
+Step: TypeAlias = "Turn | Status | Hang | Raw | Cut | Slow | Vectors | str | Callable[[Body], Step]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +254,14 @@ class ModelServer:
             step = step(body)
         return await self._play(Turn(step) if isinstance(step, str) else step, request)
 
-    async def _play(self, step: "Turn | Status | Hang | Raw | Cut | Slow", request: web.Request) -> web.StreamResponse:
+    async def _play(
+        self, step: "Turn | Status | Hang | Raw | Cut | Slow | Vectors", request: web.Request
+    ) -> web.StreamResponse:
         match step:
             case Status(status, body, headers, kind):
                 return web.Response(status=status, text=body, headers=dict(headers), content_type=kind)
+            case Vectors():
+                return web.json_response(step.body(await request.json()))
             case Hang(seconds):
                 await self._wait(seconds)
                 return web.Response(status=504)

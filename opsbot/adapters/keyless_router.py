@@ -3,12 +3,10 @@
 import math
 import re
 from collections import Counter
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 from opsbot.adapters.keyless_examples import EXAMPLES, Intent
+from opsbot.adapters.wordllama_weights import load_weights, wheel_folder
 
 
 class Router(Protocol):
@@ -71,12 +69,7 @@ def best_router() -> Router:
 
 def wordllama_router() -> Router | None:
     """Load WordLlama (0.8 s of CPU) from its own wheel; None if it is not installed."""
-    spec = find_spec("wordllama")
-    if spec is None or spec.origin is None:
-        return None
-    # 0.4.0 looks for its tokenizer beside the weights it would download; its own folder has both.
-    loaded = import_module("wordllama").WordLlama.load(cache_dir=Path(spec.origin).parent, disable_download=True)
-    return VectorRouter(loaded)
+    return VectorRouter(load_weights()) if wheel_folder() is not None else None
 
 
 def _words(text: str) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """What went wrong with a request to the model, sorted by what may be done about it, in words fit for the asker."""
 
 import math
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+from tenacity import RetryCallState
 
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_sse import NotAStream, TooLong
@@ -17,6 +19,8 @@ from opsbot.errors import ContextTooLong, ModelError, ModelMisbehaved, ModelUnav
 
 # security.md R04: a longer wait is the asker's to decide.
 MAX_WAIT_S = 20.0
+MAX_TRIES = 3
+_BACKOFF_S = 0.5
 _RETRIED_STATUS = (408, 409, 429)
 # OpenAI, llama.cpp ("exceeds the available context size"), vLLM ("maximum context length"), LM Studio; November 2026.
 _TOO_LONG = re.compile(
@@ -145,6 +149,15 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
         if math.isfinite(wait_s):
             return max(0.0, wait_s)
     return None
+
+
+def backoff_s(state: RetryCallState) -> float:
+    """Wait as long as the service asked, else a jittered, doubling time."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, TryFailed) and error.wait_s is not None:
+        return error.wait_s
+    doubled: float = _BACKOFF_S * 2.0 ** (state.attempt_number - 1)
+    return doubled * random.uniform(0.75, 1.25)  # noqa: S311 not a secret
 
 
 def _seconds_until(date: str, now: datetime) -> float:

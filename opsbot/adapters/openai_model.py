@@ -1,7 +1,6 @@
 """The language model, over the openai SDK: one reply per call, complete or an error the asker can read."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
@@ -18,7 +17,7 @@ from opsbot.adapters.openai_breaker import MAX_FAILURES, Breaker
 from opsbot.adapters.openai_chat import ChatWire
 from opsbot.adapters.openai_doctor import findings
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
-from opsbot.adapters.openai_errors import TryFailed, translated
+from opsbot.adapters.openai_errors import MAX_TRIES, TryFailed, backoff_s, translated
 from opsbot.adapters.openai_http import client
 from opsbot.adapters.openai_reply import Reader, Reply, Wire, checked, looks_like_json, salvaged
 from opsbot.adapters.openai_responses import ResponsesWire
@@ -29,10 +28,8 @@ from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
 
 __all__ = ["ModelSettings", "OpenAIModel"]
 
-MAX_TRIES = 3
 # Usage follows the end of a chat reply in a chunk of its own; a server that keeps silent instead is not waited for.
 TRAILER_S = 5.0
-_BACKOFF_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +115,7 @@ class OpenAIModel:
         return AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, TryFailed) and error.retry),
             stop=lambda state: stop_after_attempt(MAX_TRIES)(state) or out_of_time(state),
-            wait=_wait_s,
+            wait=backoff_s,
             sleep=self._sleep,
             before_sleep=partial(self._tell_retry, request),
             reraise=True,
@@ -274,15 +271,6 @@ class OpenAIModel:
 def _closing(reply: Reply, *, shown: bool) -> list[ModelEvent]:
     text = [TextDelta(reply.text)] if reply.text and not shown else []
     return [*text, *reply.calls, reply.usage, Done(reply.reason, reply.opaque)]
-
-
-def _wait_s(state: RetryCallState) -> float:
-    """Wait as long as the service asked, else a jittered, doubling time."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, TryFailed) and error.wait_s is not None:
-        return error.wait_s
-    doubled: float = _BACKOFF_S * 2.0 ** (state.attempt_number - 1)
-    return doubled * random.uniform(0.75, 1.25)  # noqa: S311 not a secret
 
 
 def _resting(settings: ModelSettings, wait_s: float) -> ModelUnavailable:
