@@ -1,8 +1,8 @@
 """What people ask runbooks, and where the answer stands: written before anything was tuned, and not changed since.
 
-Each case: the words, the file, and the heading that answers. `WORDS` share rare words with the text, `MEANING` say it in
-other words, `NOWHERE` has no answer in any of the runbooks. Every third case is held out: settings are chosen without it.
-One author wrote texts and questions, so the figures are an upper bound.
+Each case: the words, the file, and the heading that answers. `WORDS` share rare words with the text, `MEANING` say it
+in other words, `NOWHERE` has no answer in any of the runbooks. Every third case is held out: settings are chosen
+without it. One author wrote texts and questions, so the figures are an upper bound.
 """
 
 WORDS = (
@@ -58,7 +58,11 @@ MEANING = (
     ("we moved the site but clients still go to the former IP", "dns.md", "An old address is returned"),
     ("machine is five minutes ahead", "clock.md", "The time is wrong"),
     ("service crashes immediately when launched", "systemd-units.md", "It dies right after the start"),
-    ("I edited the service definition and nothing happened", "systemd-units.md", "A change of the unit file has no effect"),
+    (
+        "I edited the service definition and nothing happened",
+        "systemd-units.md",
+        "A change of the unit file has no effect",
+    ),
     ("shutdown of a daemon is very slow", "systemd-units.md", "Stop takes minutes"),
     ("someone erased an important document, get it back", "backups.md", "Bring back a file"),
     ("last night's copy did not happen", "backups.md", "The nightly job failed"),
