@@ -47,6 +47,7 @@ _HOMES = {
         "container_looks",
         "script_look",
     ),
+    "opsbot.passages": ("Found", "Kind", "Searched"),
     "opsbot.readable": (
         "duration_text",
         "percent_text",

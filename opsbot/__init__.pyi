@@ -33,6 +33,7 @@ from opsbot.errors import (
     UnknownHost,
 )
 from opsbot.looks import CONTAINER, NUMBER, PATH, TIME, UNIT, Look, container_looks, script_look
+from opsbot.passages import Found, Kind, Searched
 from opsbot.readable import duration_text, percent_text, plain_line, size_text, time_text, unit_in_cgroup
 from opsbot.root_commands import (
     CONTAINER_FIELDS,
@@ -96,6 +97,7 @@ __all__ = [
     "Connection",
     "Container",
     "Context",
+    "Found",
     "HealthCheck",
     "History",
     "Host",
@@ -103,6 +105,7 @@ __all__ = [
     "HostUnreachable",
     "HostVerb",
     "Impact",
+    "Kind",
     "LevelStep",
     "LogLine",
     "Look",
@@ -110,6 +113,7 @@ __all__ = [
     "OutcomeUnknown",
     "Result",
     "Sample",
+    "Searched",
     "Series",
     "ServerFacts",
     "ServiceEnd",

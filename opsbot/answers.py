@@ -1,6 +1,6 @@
 """Answers to commands, written by code: tables, log blocks, and the story of one approval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,13 +23,8 @@ def read_report(prepared: Prepared, outcome: FanOut, intake: Intake) -> Report:
     """Show a reading tool's answer to people."""
     errors = tuple(outcome.errors.items())
     answered = f"{len(outcome.results)} of {len(prepared.hosts)} hosts answered." if len(prepared.hosts) > 1 else ""
-    blocks = tuple(
-        (host, _newest(_lines(result["lines"])))
-        for host, result in outcome.results.items()
-        if isinstance(result, Mapping) and isinstance(result.get("lines"), list)
-    )
-    if blocks:
-        return Report(answered, blocks=blocks, errors=errors)
+    if blocks := tuple(_blocks(outcome.results)):
+        return Report(answered or _note(outcome.results), blocks=blocks, errors=errors)
     if not outcome.results:
         return Report(answered or "No answer.", errors=errors)
     table = _without_the_only_host(
@@ -37,6 +32,24 @@ def read_report(prepared: Prepared, outcome: FanOut, intake: Intake) -> Report:
     )
     charts = charts_of(prepared.tool, outcome.results, intake)
     return Report(answered, tables=(table,), errors=errors, charts=charts)
+
+
+def _blocks(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of what is read as a whole: log lines by host, passages by what to cite."""
+    for host, result in results.items():
+        if not isinstance(result, Mapping):
+            continue
+        if isinstance(result.get("lines"), list):
+            yield host, _newest(_lines(result["lines"]))
+        for passage in result.get("passages") or result.get("incidents") or ():
+            if isinstance(passage, Mapping) and "text" in passage:
+                name = passage.get("cite") or f"{passage.get('id')}: {passage.get('title')}"
+                yield str(name), str(passage["text"])
+
+
+def _note(results: Mapping[str, Any]) -> str:
+    found = results.get("", {})
+    return str(found.get("note", "")) if isinstance(found, Mapping) else ""
 
 
 def tools_report(catalogue: Catalogue) -> Report:

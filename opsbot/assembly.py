@@ -20,6 +20,7 @@ from opsbot.intake import Intake
 from opsbot.looking import Looks
 from opsbot.metering import Meter
 from opsbot.pace import Pace
+from opsbot.passage_ports import Embedder, Folder
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Prices, Store
 from opsbot.prompts import system_prompt
@@ -30,6 +31,8 @@ from opsbot.replica import Replica
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
+from opsbot.shelves import Shelves
+from opsbot.shelving import Shelving
 from opsbot.spending import Spending
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
@@ -48,7 +51,10 @@ class NoPrices:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside world. `replica`: where the chat service asks it already; else it is made here."""
+    """The outside world. `replica`: where the chat service asks it already; else it is made here.
+
+    `runbooks`: where they are, None: there are none. `embedder` None: what was written is found by words alone.
+    """
 
     store: Store
     chat: Chat
@@ -58,6 +64,8 @@ class Ports:
     clock: Clock
     replica: Replica | None = None
     prices: Prices = field(default_factory=NoPrices)
+    runbooks: Folder | None = None
+    embedder: Embedder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,15 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         every_s=settings.sample_every_s,
         leads=replica.leads,
     )
+    shelves = Shelves(ports.store.passages, ports.store.incidents, ports.embedder)
+    shelving = Shelving(
+        ports.store.passages,
+        shelves,
+        ports.clock,
+        folder=ports.runbooks,
+        embedder=ports.embedder,
+        leads=replica.leads,
+    )
     identity = Identity(ports.directory, settings.rules)
     intake = Intake(redactor, _KnownWords(catalogue))
     executor = Executor(
@@ -124,6 +141,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             identify=identity.now,
             check=replica.check_sure,
             brakes=settings.brakes,
+            library=shelves,
         ),
     )
     seals = ButtonSeals(settings.button_key)
@@ -199,6 +217,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             dialogue=dialogue,
             recorder=recorder,
             sampling=sampling,
+            shelving=shelving,
             throttle=Throttle(ports.clock, settings.rates),
             stopping=Stopping(ports.store, catalogue, executor, desk, settings.rules, ports.clock),
             meter=meter,

@@ -15,10 +15,12 @@ from opsbot import __version__, logs
 from opsbot.actions import Catalogue
 from opsbot.adapters.anchorages import chosen, newest_in
 from opsbot.adapters.clock import SystemClock
+from opsbot.adapters.embedders import chosen_embedder
 from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.runbook_folder import RunbookFolder
 from opsbot.adapters.slack.connection import SlackConnection
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
@@ -209,7 +211,19 @@ async def _running(
         brakes=Brakes(base.config.caps(), base.config.freezes(), base.switch),
         spending=Spending(mind.endpoint, base.config.budgets()),
     )
-    ports = Ports(base.store, chat, directory, mind.model, machines, SystemClock(), base.replica, mind.prices)
+    folder, embedder = base.config.runbooks_folder(), chosen_embedder(base.config, base.secrets)
+    ports = Ports(
+        store=base.store,
+        chat=chat,
+        directory=directory,
+        model=mind.model,
+        machines=machines,
+        clock=SystemClock(),
+        replica=base.replica,
+        prices=mind.prices,
+        runbooks=RunbookFolder(folder) if folder else None,
+        embedder=embedder,
+    )
     service = assemble(ports, base.catalogue, base.redactor, settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, base.switch.throw, "SIGUSR1")
     try:
@@ -219,6 +233,8 @@ async def _running(
     finally:
         await service.stop()
         await mind.model.close()
+        if embedder is not None:
+            await embedder.close()
         await asyncio.to_thread(machines.close)
         await base.store.close()
 

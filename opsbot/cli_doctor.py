@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -22,9 +23,11 @@ from opsbot.adapters.environment import forget
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.openai_endpoint import ModelSettings
+from opsbot.adapters.runbook_folder import RunbookFolder
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.stop_file import StopFile
+from opsbot.adapters.wordllama_weights import check_weights, wheel_folder
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.cli_config import config_path
 from opsbot.config import Config, Secrets, load
@@ -143,7 +146,7 @@ def _planned(options: argparse.Namespace) -> _Plan:
     ]
     secrets, missing = _secrets(subject, config, areas)
     known += _tools(subject, config)  # after the secrets are fetched: tools find none in the environment
-    known.append(_stop_file(subject, config))
+    known += [_stop_file(subject, config), _runbooks(subject, config)]
     known += [*missing, *(_untried(areas) if missing else _absent(config, areas))]
     edges = [*_service_edges(config, secrets, areas, options.timeout)] if not missing else []
     shell = ParamikoShell(find=config.inventory().hosts.get)
@@ -161,6 +164,30 @@ def _stop_file(subject: Subject, config: Config) -> Finding:
     if stop is None:
         return subject.ok(Check.STOP_FILE, f"{path} is not there")
     return subject.warn(Check.STOP_FILE, told_why(stop), "`opsbot resume` removes it, once its reason is gone.")
+
+
+def _runbooks(subject: Subject, config: Config) -> Finding:
+    """Read the folder as the bot does, and look whether the backend is there; no endpoint is asked."""
+    folder = config.runbooks_folder()
+    if folder is None:
+        return subject.skipped(Check.RUNBOOKS, "runbooks.folder is not set: there is nothing to search")
+    settings = config.settings.runbooks
+    backend = settings.backend if settings.backend != "auto" else "wordllama" if wheel_folder() else "none"
+    shelved = RunbookFolder(folder).read()
+    passages = sum(len(document.passages) for document in shelved.documents)
+    said = f"{len(shelved.documents)} runbooks, {passages} passages, vectors by {backend}"
+    if backend == "wordllama":
+        try:
+            check_weights(config.folder / Path(settings.weights).expanduser() if settings.weights else None)
+        except ConfigError as error:
+            return subject.fail(Check.RUNBOOKS, str(error), "Install it, or choose another `runbooks.backend`.")
+    if not shelved.documents:
+        why = str(shelved.faults[0]) if shelved.faults else f"{folder} holds no Markdown files"
+        return subject.warn(Check.RUNBOOKS, why, "Put runbooks there, or correct `runbooks.folder`.")
+    if shelved.faults:
+        more = f"{said}; {len(shelved.faults)} faults, the first: {shelved.faults[0]}"
+        return subject.warn(Check.RUNBOOKS, more, "`opsbot runbooks check` lists them all.")
+    return subject.ok(Check.RUNBOOKS, said)
 
 
 def _hosts(config: Config, names: Sequence[str]) -> tuple[Host, ...]:

@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_gate(commands)
     _add_audit(commands)
     _add_usage(commands)
+    _add_runbooks(commands)
     _add_manifest(commands)
     return parser
 
@@ -264,6 +265,21 @@ def _add_audit(commands: _Commands) -> None:
     text = "a syslog, journal or channel export with heads noted by the bot; `-`: stdin; may be given several times"
     verify.add_argument("--anchors", metavar="FILE", action="append", help=text)
     _add_audit_export(actions)
+
+
+def _add_runbooks(commands: _Commands) -> None:
+    does = "work with the folder of runbooks"
+    runbooks = commands.add_parser("runbooks", help=does, description=f"{does.capitalize()}.")
+    runbooks.set_defaults(module="", function="")
+    actions = runbooks.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    does = "read every file and list what is wrong: front matter, empty, too large, not text, links out of the folder"
+    _command(actions, "check", does, "cli_runbooks:check", "  opsbot runbooks check\n")
+    does = "take in what changed, and make missing vectors; a running bot does that by itself"
+    _command(actions, "index", does, "cli_runbooks:index", "  opsbot runbooks index\n")
+    examples = "  opsbot runbooks search disk is full\n  opsbot runbooks search --incidents queue stuck\n"
+    search = _command(actions, "search", "search as the bot does", "cli_runbooks:search", examples)
+    search.add_argument("words", nargs="+", help="what it is about; several words need no quotes")
+    search.add_argument("--incidents", action="store_true", help="search past incidents, not runbooks")
 
 
 def _add_audit_export(actions: _Commands) -> None:

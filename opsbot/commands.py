@@ -11,6 +11,8 @@ from opsbot.readable import plain_text
 from opsbot.spending import KEPT_FOR, Split
 
 _MAX_LENGTH = 1000
+# As the tools that search take it.
+_QUESTION_LENGTH = 500
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
 _ASSIGNMENT = re.compile(r"([a-z][a-z0-9_]*)=(\S+)", re.ASCII)
 
@@ -199,6 +201,8 @@ _WRITING = (
 _OTHERS = (
     Usage("do TOOL [HOST…] [NAME=VALUE…] [because REASON]", "any tool, with its arguments by name"),
     Usage("hosts [GROUP]", "the inventory"),
+    Usage("runbook WORDS", "what the team wrote down about it"),
+    Usage("incidents WORDS", "past incidents like it"),
     Usage("tools", "what the bot can do"),
     Usage("approvals", "open and recent requests"),
     Usage("explain ID", "everything recorded about a request"),
@@ -231,7 +235,7 @@ def check_visible(text: str) -> None:
         BadArguments: there is something that is not shown.
     """
     names = text.partition(" because ")[0]
-    if not names.lstrip().lower().startswith("ask ") and plain_text(names) != names:
+    if not names.lstrip().lower().startswith(("ask ", "runbook ", "incidents ")) and plain_text(names) != names:
         raise BadArguments("That command holds characters that cannot be seen; type its names again.")
 
 
@@ -305,6 +309,17 @@ def _hosts(words: tuple[str, ...], _: str) -> Command:
     if len(words) > 1:
         raise BadArguments(_usage("hosts"))
     return Read("list_hosts", (), (("group", words[0]),) if words else ())
+
+
+def _about(tool: str, word: str) -> "_Parser":
+    """Take everything after the word as a question to a tool."""
+
+    def parse_words(_: tuple[str, ...], rest: str) -> Command:
+        if not rest:
+            raise BadArguments(_usage(word))
+        return Read(tool, (), (("query", rest[:_QUESTION_LENGTH]),))
+
+    return parse_words
 
 
 def _explain(words: tuple[str, ...], _: str) -> Command:
@@ -385,6 +400,8 @@ _PARSERS: dict[str, _Parser] = {
     "stop-all": lambda _, rest: StopAll(_said(rest)),
     "resume-all": lambda _, rest: ResumeAll(_said(rest)),
     "hosts": _hosts,
+    "runbook": _about("search_runbooks", "runbook"),
+    "incidents": _about("similar_incidents", "incidents"),
     "explain": _explain,
     "withdraw": _withdraw,
     "leave-out": _leave_out,

@@ -72,6 +72,7 @@ def demo_config(bench: Workbench, data: Path, service_port: int) -> Config:
         "audit": {"anchor": {"syslog": "none"}},
         # So that there is a chart to see after a minute.
         "history": {"every_s": 10},
+        "runbooks": {"folder": str(files("opsbot").joinpath("example_runbooks"))},
         "log": {"level": "warning", "format": "console"},
     }
     environ = {name: os.environ[name] for name in _TAKEN_FROM_ENVIRONMENT if name in os.environ}
@@ -87,7 +88,8 @@ def _welcome(url: str, wanted_port: int, config: Config) -> None:
         "  1. @opsbot how is this machine?",
         "  2. @opsbot restart the demo service       then press Approve as Alice, and as Bob",
         "  3. @opsbot load history of this machine   a chart, after a minute",
-        "  4. /ops logs demo this-machine            (commands need no model)",
+        "  4. @opsbot runbook for a full disk        what was written down, with file and heading",
+        "  5. /ops logs demo this-machine            (commands need no model)",
         "",
         f"Model: {model}. Set OPENAI_API_KEY or OPENAI_BASE_URL before the start for another.",
         f"Kept in {config.folder}. Ctrl-C ends everything.",

@@ -37,6 +37,7 @@ class Check(StrEnum):
     TOOLS = "tools"
     SECRETS = "secrets"
     STOP_FILE = "stop file"
+    RUNBOOKS = "runbooks"
 
     SETTINGS = "settings"
     BOT_TOKEN = "bot token"  # noqa: S105 a name, no secret
@@ -91,7 +92,7 @@ EVERYWHERE = (Check.ALL, Check.ANSWER, Check.ITSELF)
 # What is made in each area besides, in the order of docs/doctor.md.
 CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
     {
-        Area.CONFIGURATION: (Check.FILE, Check.TOOLS, Check.SECRETS, Check.STOP_FILE),
+        Area.CONFIGURATION: (Check.FILE, Check.TOOLS, Check.SECRETS, Check.STOP_FILE, Check.RUNBOOKS),
         Area.SLACK: (
             Check.SETTINGS,
             Check.BOT_TOKEN,

@@ -46,6 +46,7 @@ from opsbot.holds import told
 from opsbot.identity import Identify, unchanged
 from opsbot.intake import Intake, Taken, as_json
 from opsbot.lanes import Lanes
+from opsbot.passage_ports import Library
 from opsbot.policy import PolicyRules, after_reading, decide
 from opsbot.ports import Clock, Machines, Past, Store
 from opsbot.rollout import host_steps
@@ -101,8 +102,9 @@ class Surroundings:
     """What tools run in: so many `threads` for reads (besides those of slow hosts) and as many for actions.
 
     `sleep` is how a tool waits (seconds). What hosts say passes `intake` before anything else sees it.
-    `past`: what was measured earlier. `identify`: who somebody is now. `check` is called right before each command of
-    an action, in its thread, and raises Fenced when it must not be sent any more. `brakes`: what else can hold it back.
+    `past`: what was measured earlier. `library`: what was written down. `identify`: who somebody is now. `check` is
+    called right before each command of an action, in its thread, and raises Fenced when it must not be sent any more.
+    `brakes`: what else can hold it back.
     """
 
     intake: Intake
@@ -112,6 +114,7 @@ class Surroundings:
     identify: Identify = unchanged
     check: Callable[[], None] = _unchecked
     brakes: Brakes = field(default_factory=Brakes)
+    library: Library | None = None
 
 
 class Executor:
@@ -261,6 +264,7 @@ class Executor:
             hosts=hosts,
             sleep=around.sleep,
             past=around.past,
+            library=around.library,
             check=check or _unchecked,
         )
         return context if check is not None else context.looking()

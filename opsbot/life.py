@@ -20,6 +20,7 @@ from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.replica import Replica
 from opsbot.sampling import Sampling
+from opsbot.shelving import Shelving
 from opsbot.spending import KEPT_FOR
 from opsbot.stopping import Stopping
 
@@ -49,6 +50,7 @@ class Organs:
     escalation: Escalation
     recorder: Recorder
     sampling: Sampling
+    shelving: Shelving
     stopping: Stopping
     meter: Meter
 
@@ -82,6 +84,7 @@ class Life:
         self._last_upkeep_at = self.organs.clock.now()
         self._sweeper = asyncio.create_task(self._sweep())
         self.organs.sampling.start()
+        self.organs.shelving.start()
 
     def postpone(self, item: InboxItem) -> bool:
         """Handle an event again later, ever more rarely: the database could not be used. True for the first time."""
@@ -109,6 +112,7 @@ class Life:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self.organs.sampling.stop()
+        await self.organs.shelving.stop()
         await self.organs.desk.drain(_DRAIN_S)
         self.background.cancel()
         await self.background.ended()

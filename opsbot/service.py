@@ -54,6 +54,7 @@ from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 from opsbot.seals import Pressed
+from opsbot.shelving import Shelving
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.takeover import Takeover
@@ -81,6 +82,7 @@ class Parts:
     dialogue: Dialogue
     recorder: Recorder
     sampling: Sampling
+    shelving: Shelving
     throttle: Throttle
     stopping: Stopping
     looks: Looks
@@ -103,6 +105,7 @@ class Parts:
             self.escalation,
             self.recorder,
             self.sampling,
+            self.shelving,
             self.stopping,
             self.meter,
         )

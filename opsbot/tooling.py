@@ -30,6 +30,8 @@ from opsbot.domain import (
 )
 from opsbot.errors import CommandTimedOut, StoreError, ToolDefinitionError, ToolError
 from opsbot.looks import Look
+from opsbot.passage_ports import Library
+from opsbot.passages import Incident, Kind, Searched
 from opsbot.ports import Machines, Past
 
 
@@ -67,6 +69,7 @@ class Context:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         past: Past | None = None,
+        library: Library | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """`check` is called right before every command of the tool's and may raise, so that it is not sent."""
@@ -74,6 +77,7 @@ class Context:
         self._machines = machines
         self._may_act = True
         self._past = past or NoPast()
+        self._library = library
         self._monotonic = monotonic
         self._sleep = sleep
         self._deadline = monotonic() + timeout_s
@@ -110,6 +114,26 @@ class Context:
             return self._past.history(host.name, metrics, hours=hours)
         except StoreError as error:
             raise ToolError(f"What was measured of {host.name} cannot be read: {error}") from error
+
+    def search(self, kind: Kind, question: str, *, limit: int) -> Searched:
+        """What was written down about a question, in runbooks or past incidents; no host is asked.
+
+        Raises:
+            ToolError: it cannot be read just now.
+        """
+        if self._library is None:
+            return Searched((), 0)
+        try:
+            return self._library.search(kind, question, limit=limit, timeout_s=self.remaining_s / 2)
+        except StoreError as error:
+            raise ToolError(f"What was written down cannot be read: {error}") from error
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """A past incident, None if there is none of that id. Raises ToolError, as `search`."""
+        try:
+            return self._library.incident(incident_id) if self._library is not None else None
+        except StoreError as error:
+            raise ToolError(f"The past incident cannot be read: {error}") from error
 
     def show(self, host: Host, unit: str) -> UnitFacts:
         """Read one service."""

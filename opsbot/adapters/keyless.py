@@ -27,6 +27,7 @@ HELP = (
     "- `logs of SERVICE on HOST`, `last 20 lines of the SERVICE log on HOST`\n"
     "- `what changed on HOST?`, `ports on HOST`, `top processes on HOST`, `updates for HOST`, `compare HOST and HOST`\n"
     "- `memory history of HOST`, `since when is the disk of HOST full?`, `outages of HOST in the last 3 days`\n"
+    "- `runbook for a full disk`, `past incidents like …`\n"
     "- `restart SERVICE on HOST`, also start, stop and reload; `reboot HOST` (people approve it first)\n"
     "HOST is a server, a group or `all`, spelled as in `list hosts`."
 )
@@ -59,6 +60,15 @@ _BEYOND = re.compile(
 # Requests that only look; the others are never turned into something else by a word in them.
 _READS = frozenset((Intent.STATUS, Intent.HOSTS, Intent.SERVICE, Intent.LOGS, Intent.UNCLEAR))
 _TALK = frozenset((Intent.GREETING, Intent.THANKS, Intent.WHO, Intent.HELP))
+# What was written down, and by which tool it is searched; the question is what follows, if anything does.
+_WRITTEN = (
+    ("search_runbooks", re.compile(r"\b(?:runbooks?|playbooks?)\b(?:\s+(?:says?|is there|for|about|on|to|of|how))*")),
+    (
+        "similar_incidents",
+        re.compile(r"\b(?:similar|past|previous|earlier) incidents?\b(?:\s+(?:to|like|with|about|of))*"),
+    ),
+)
+_QUESTION_CHARS = 500
 _NAMES_SHOWN = 12
 _QUESTION = "Which "
 
@@ -124,6 +134,8 @@ class KeylessModel:
         intent, slots = self._understood(text, names)
         plan = _Plan(names, tools)
         words = neutral(text.lower(), slots)
+        if intent in _READS | _TALK and not _NOT.match(words) and (written := _written(text, plan)):
+            return written
         named = bool(slots.hosts or slots.here)
         if (intent in _READS or (intent in _TALK and named)) and not _NOT.match(words) and (topic := topic_of(words)):
             return _on_topic(topic, slots, text.lower(), plan)
@@ -194,6 +206,18 @@ def _planned(intent: Intent, slots: Slots, text: str, plan: _Plan) -> _Call | st
             return _reboot(slots, plan)
         case Intent.STATUS | Intent.SERVICE | Intent.LOGS | Intent.RESTART | Intent.START | Intent.STOP | Intent.RELOAD:
             return _stranger(intent, slots, plan.names) or _about_hosts(intent, slots, text.lower(), plan)
+
+
+def _written(text: str, plan: _Plan) -> _Call | str:
+    """Look a question about runbooks or past incidents up; "" if it is none."""
+    for tool, pattern in _WRITTEN:
+        if match := pattern.search(text.lower()):
+            rest = text[match.end() :].strip(" ?!.:")
+            about = rest or pattern.sub(" ", text.lower()).strip(" ?!.:")
+            if len(about) < 2:
+                return "What should I look for? For example: `runbook for a full disk`"
+            return plan.call(tool, query=about[:_QUESTION_CHARS])
+    return ""
 
 
 def _on_topic(topic: Topic, slots: Slots, text: str, plan: _Plan) -> _Call | str:

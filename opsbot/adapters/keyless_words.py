@@ -12,6 +12,7 @@ _LISTED = 30
 _VALUE_CHARS = 300
 _THINGS = 12
 _FACTS = 8
+_PASSAGES = 3
 _LOG_CHARS = 2400
 _FULL_PERCENT = 90.0
 _RESULT_WORDS = {
@@ -50,6 +51,8 @@ def _one(result: ToolResult, tool: str) -> str:
         return _together(value, tool)
     if "results" in value or "errors" in value:
         return _per_host(value, tool)
+    if isinstance(value.get("passages"), list):
+        return _passages(value)
     return _hosts(value) if isinstance(value.get("hosts"), list) else _facts(value)
 
 
@@ -229,6 +232,19 @@ def _hosts(value: Mapping[str, Any]) -> str:
     hidden = total - len(lines) if isinstance(total, int) else 0
     head = f"I look after {total} server{'s' if total != 1 else ''}:"
     return "\n".join([head, *lines, *([f"- and {hidden} more"] if hidden > 0 else [])])
+
+
+def _passages(value: Mapping[str, Any]) -> str:
+    """Quote what was written down, each passage under the file and heading it stands at."""
+    found = _mappings(value["passages"])
+    if not found:
+        return "None of the runbooks says anything about that."
+    shown = [
+        f"**{_plain(one.get('cite'))}** (line {_plain(one.get('line'))})\n{_code(str(one.get('text', '')))}"
+        for one in found
+    ]
+    note = f"\n\n_{_plain(value['note'])}_" if value.get("note") else ""
+    return "\n\n".join(["From the runbooks:", *shown[:_PASSAGES]]) + note
 
 
 def _any_facts(host: str, found: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from opsbot.domain import (
 )
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
+from opsbot.passage_ports import Embedder, Folder
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import Prices, Store
 from opsbot.redact import Redactor
@@ -106,6 +107,8 @@ class World:
     spending: Spending = field(default_factory=Spending)
     prices: Prices = field(default_factory=NoPrices)
     sample_every_s: float = 0.0
+    runbooks: Folder | None = None
+    embedder: Embedder | None = None
     threads: int = 8
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
@@ -121,7 +124,8 @@ class House:
         self.replica = Replica(world.store.replicas, world.store.leases, world.clock)
         chat = world.chat_of(self.replica) if world.chat_of else world.chat
         around = (world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
-        ports = Ports(*around, prices=world.prices)
+        written = {"runbooks": world.runbooks, "embedder": world.embedder}
+        ports = Ports(*around, prices=world.prices, **written)  # type: ignore[arg-type]
         registry = registry or (load_tools([SHIPPED, *tools]) if tools else _shipped())
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
         settings = Settings(

@@ -82,6 +82,8 @@ ASKS_NO_HOST: dict[str, tuple[object, ...]] = {
     "host_history": (HOST, "load"),
     "http_check": (HOST,),
     "list_hosts": (),
+    "search_runbooks": ("disk full",),
+    "similar_incidents": ("disk full",),
     "tcp_check": (HOST,),
 }
 

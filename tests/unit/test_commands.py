@@ -37,6 +37,8 @@ SHIPPED = load_tools([SHIPPED_TOOLS])
         ("do my_tool web-1 count=3 name=x", Propose("my_tool", ("web-1",), (("count", "3"), ("name", "x")))),
         ("do my_tool", Propose("my_tool", ())),
         ("hosts", Read("list_hosts")),
+        ("runbook 502 bad gateway?", Read("search_runbooks", (), (("query", "502 bad gateway?"),))),
+        ("incidents checkout slow because", Read("similar_incidents", (), (("query", "checkout slow because"),))),
         ("tools", ListTools()),
         ("approvals", ListApprovals()),
         ("explain A7K3", Explain("A7K3")),
@@ -67,6 +69,8 @@ def test_every_word(text, command):
         ("explain", "Usage: `explain ID`"),
         ("reset everything", "takes nothing after it"),
         ("ask", "Usage: `ask TEXT`"),
+        ("runbook", "Usage: `runbook WORDS`"),
+        ("incidents ", "Usage: `incidents WORDS`"),
         ("status " + "x" * 1000, "too long"),
     ],
 )

@@ -45,6 +45,8 @@ TOOLS = (
     spec("dns_check", hosts=_HOSTS_SCHEMA),
     spec("docker_containers", hosts=_HOSTS_SCHEMA),
     spec("disk_usage", hosts=_HOSTS_SCHEMA),
+    spec("search_runbooks", query={"type": "string"}),
+    spec("similar_incidents", query={"type": "string"}),
     spec("host_history", hosts=_HOSTS_SCHEMA, metric={"type": "string"}, hours={"type": "integer"}),
 )
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -67,6 +69,11 @@ CALLS = [
     ("what's wrong with web-1?", "server_status", {"hosts": ["web-1"]}),
     ("web-2 is slow", "server_status", {"hosts": ["web-2"]}),
     ("status", "server_status", {"hosts": ["all"]}),
+    ("runbook for a full disk", "search_runbooks", {"query": "a full disk"}),
+    ("is there a runbook about redis persistence?", "search_runbooks", {"query": "redis persistence"}),
+    ("what do the runbooks say about expired certificates", "search_runbooks", {"query": "expired certificates"}),
+    ("show me the nginx runbook", "search_runbooks", {"query": "show me the nginx"}),
+    ("past incidents like checkout down", "similar_incidents", {"query": "checkout down"}),
     ("list my servers", "list_hosts", {}),
     ("which hosts do you know?", "list_hosts", {}),
     ("what servers are there", "list_hosts", {}),
@@ -193,6 +200,7 @@ NO_ORDERS = [
     "nginx on web-1 was restarted by me",
     "restart nginx on web-1? better do not",
     "stop nginx on web-1? never",
+    "runbook to restart nginx on web-1",
     "who stopped nginx on web-1",
     "should I reload nginx on web-1",
 ]

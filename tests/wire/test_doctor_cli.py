@@ -70,6 +70,30 @@ def well(exec_: Exec) -> int:
     return 0
 
 
+# --- runbooks ---------------------------------------------------------------------------------------------------------
+
+
+def test_runbooks_are_read_and_the_first_fault_is_named(desk: Desk) -> None:
+    (desk.folder / "books").mkdir()
+    desk.write("runbooks: {folder: books, backend: none}\n")
+    assert desk.findings()[1]["configuration", "runbooks"]["status"] == "warn"
+    (desk.folder / "books" / "a.md").write_text("# A\ntext\n")
+    found = desk.findings()[1]["configuration", "runbooks"]
+    assert (found["status"], found["said"]) == ("ok", "1 runbooks, 1 passages, vectors by none")
+    (desk.folder / "books" / "b.md").write_text("---\ntags: {}\n---\n# B\ntext\n")
+    found = desk.findings()[1]["configuration", "runbooks"]
+    assert found["status"] == "warn"
+    assert "b.md:2: front matter: tags must be a list" in found["said"]
+
+
+def test_missing_weights_fail_and_say_how_to_provide_them(desk: Desk) -> None:
+    (desk.folder / "books").mkdir()
+    desk.write("runbooks: {folder: books, backend: wordllama, weights: empty}\n")
+    code, found = desk.findings()
+    assert code == 2
+    assert "nothing is downloaded" in found["configuration", "runbooks"]["said"]
+
+
 # --- exit codes and areas --------------------------------------------------------------------------------------------
 
 

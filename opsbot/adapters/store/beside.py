@@ -1,4 +1,4 @@
-"""The database beside a running bot, or without one, for the command line: holds, what is under way, usage, runbooks."""
+"""The database beside a running bot, or without one, for the command line: holds, work, usage, runbooks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
