@@ -164,15 +164,16 @@ class Front:
             self.refused.append(parcel)
         return taken
 
-    async def flow(self, parcels: Iterable[Parcel], rate: float) -> None:
-        """Deliver them at `rate` a second, whether or not the earlier ones were answered."""
-        began = time.perf_counter()
+    async def flow(self, parcels: Iterable[Parcel], rate: float, *, at_once: int = 1_000_000) -> None:
+        """Deliver them at `rate` a second, whether or not earlier ones were answered; no more than `at_once` wait."""
+        began, free = time.perf_counter(), asyncio.Semaphore(at_once)
         async with asyncio.TaskGroup() as group:
             for number, parcel in enumerate(parcels):
                 wait_s = began + number / rate - time.perf_counter()
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
-                group.create_task(self.take(parcel), name=SLACK)
+                await free.acquire()
+                group.create_task(self.take(parcel), name=SLACK).add_done_callback(lambda _: free.release())
 
     def ack_ms(self, quantile: float) -> float:
         """How long it took until acknowledgement."""

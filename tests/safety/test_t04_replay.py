@@ -69,7 +69,7 @@ async def test_retries_replays_and_a_crash_double_nothing(reopen, figures, scale
     unique = [*presses, *(mention(n) if n % 2 else slash(n) for n in range(plain))]
     parcels = shuffled(unique, 0.2, "T04")
     async with Front(first_life).open() as before:
-        sending = asyncio.create_task(before.flow(parcels, scale(300, 60)), name=SLACK)
+        sending = asyncio.create_task(before.flow(parcels, scale(300, 60), at_once=32), name=SLACK)
         await until_half(before, parcels)
         await crash(first_life)
         await before.shut()
@@ -79,7 +79,7 @@ async def test_retries_replays_and_a_crash_double_nothing(reopen, figures, scale
     await house.start()
     replays = random.Random(4).sample(before.taken, len(before.taken) // 5)
     async with Front(house).open() as after:
-        await after.flow(before.refused, scale(300, 60))
+        await after.flow(before.refused, scale(300, 60), at_once=32)
         for parcel, headers in replays:
             assert await after.take(parcel, headers)
         await all_handled(house)
