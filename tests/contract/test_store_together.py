@@ -127,7 +127,6 @@ def without_parent(connection: Connection) -> None:
 async def test_writes_that_wait_share_one_commit(scene) -> None:
     assert await scene.at_once(*map(note, range(20))) == list(range(20))
     assert (scene.commits, scene.checks) == (1, 1)
-    assert [record.seq for record in scene.anchored] == [20]
     assert scene.noted() == list(range(20))
 
 
@@ -149,11 +148,12 @@ async def test_a_refusal_undoes_only_its_own_write(scene) -> None:
     assert audit.verify(scene.records(), KEY).ok
 
 
-async def test_the_last_record_that_was_kept_is_anchored(scene) -> None:
-    await scene.at_once(note(1), changes_its_mind(2))
-    assert scene.anchored == [scene.records()[-1]]
-    await scene.at_once(changes_its_mind(3), refuses_at_once)
-    assert len(scene.anchored) == 1
+async def test_every_write_that_was_kept_is_anchored_in_order_and_no_other(scene) -> None:
+    """An intent has to be noted elsewhere at once, whatever is committed with it."""
+    await scene.at_once(note(1), changes_its_mind(2), note(3), note(4))
+    assert scene.anchored == list(scene.records())
+    await scene.at_once(changes_its_mind(5), refuses_at_once)
+    assert [record.seq for record in scene.anchored] == [1, 2, 3]
 
 
 async def test_a_fault_of_the_database_in_one_write_is_told_only_to_its_caller(scene) -> None:
@@ -249,6 +249,5 @@ def test_what_is_told_is_what_is_written(tmp_path_factory, batches) -> None:
     assert scene.noted() == sorted(written)
     assert sorted(record.entry.facts["number"] for record in records) == sorted(written)
     assert audit.verify(records, KEY).ok
-    assert scene.anchored[-1:] == list(records[-1:])
-    assert all(record in records for record in scene.anchored)
+    assert scene.anchored == list(records)
     scene.database.close_now()

@@ -18,15 +18,20 @@ Anchor = Callable[[AuditRecord], None]
 
 # Marks an engine whose transactions take the write lock at their begin (see `sqlite.make_engine`).
 WRITES = "opsbot_writes"
-# Under this name a transaction leaves the last audit record it chained.
-_HEAD = "opsbot_head"
+# Under this name a transaction leaves the last audit record of each write in it.
+_HEADS = "opsbot_heads"
 # So many waiting writes share one commit.
 _TOGETHER = 64
 
 
 def note_head(connection: Connection, record: AuditRecord) -> None:
-    """Remember the newest audit record of this transaction, to be anchored once it is committed."""
-    connection.info[_HEAD] = record
+    """Remember the newest audit record of this write, to be anchored once it is committed."""
+    _heads(connection).append(record)
+
+
+def _heads(connection: Connection) -> list[AuditRecord]:
+    heads: list[AuditRecord] = connection.info.setdefault(_HEADS, [])
+    return heads
 
 
 class _Spoiled(Exception):
@@ -124,12 +129,13 @@ class Database:
         self._check()
         try:
             with self._writers.begin() as connection:
-                connection.info.pop(_HEAD, None)
+                connection.info.pop(_HEADS, None)
                 result = work(connection)
-                head: AuditRecord | None = connection.info.pop(_HEAD, None)
+                heads = _heads(connection)
         except FAULTS as error:
             raise store_error(error) from error
-        if head is not None:
+        # Each of them: what one write has to have noted at once is not hidden by the record of the next.
+        for head in heads:
             self._anchor(head)
         return result
 
@@ -155,12 +161,12 @@ class Database:
 
 def _in_savepoint(connection: Connection, work: Callable[[Connection], Any]) -> Any:
     """Run one of several; return what it returns or raises, which undoes only its own changes. Raises _Spoiled."""
-    before: AuditRecord | None = connection.info.get(_HEAD)
+    before = len(_heads(connection))
     try:
         with connection.begin_nested():
             return work(connection)
     except FAULTS as error:
         raise _Spoiled from error
     except Exception as error:  # noqa: BLE001 - handed to whoever waits for this write
-        connection.info[_HEAD] = before
+        del _heads(connection)[before:]
         return error
