@@ -95,6 +95,8 @@ _JOINT = "\x1e"
 _LINE_BREAK = re.compile(
     r"(?:\\r|\\n|[\r\n\x1e])[ \t]*(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*(?: UTC)?[ \t]+)?"
     r"(?:[\w@./-]{1,64}(?:\[\d{1,9}\])?:[ \t]+)?"
+    # Where lines were folded into one, a break has become blanks.
+    r"|[ \t]+"
 )
 _SECRET_NAME = re.compile(rf"(?i)[\w.-]*{_KEY}", re.ASCII)
 # The end of a text that still grows: a word without its end, so long that it may be a secret's beginning.
@@ -111,7 +113,8 @@ class Redactor:
         literals = {literal for value in values for literal in _encodings(value)}
         self._literals = tuple(sorted(literals, key=lambda literal: (-len(literal), literal)))
         # A break inside a value counts like one that was put into it.
-        self._bare = tuple(bare for literal in self._literals if (bare := _LINE_BREAK.sub("", literal)))
+        bare = (_LINE_BREAK.sub("", literal) for literal in self._literals)
+        self._bare = tuple(value for value in bare if len(value) >= _SHORTEST)
 
     def exact(self, text: str) -> str:
         """Return the text without the known values; other people's secrets stay."""
@@ -145,7 +148,10 @@ class Redactor:
         return text
 
     def _without_split(self, text: str) -> str:
-        """Hide values that a line break cuts in two, as wrapping logs do."""
+        """Hide values that a line break or blanks cut in two, as wrapping logs do."""
+        whole = _LINE_BREAK.sub("", text)
+        if not any(value in whole for value in self._bare):
+            return text
         breaks = [found.span() for found in _LINE_BREAK.finditer(text)]
         if not breaks:
             return text

@@ -171,3 +171,16 @@ def test_hostile_text_takes_linear_time(unit: str) -> None:
 
 def test_redactor_shows_no_secret_itself() -> None:
     assert "canary" not in repr(REDACTOR)
+
+
+@pytest.mark.parametrize("fold", [" ", "  ", "\t", " \n "])
+@pytest.mark.parametrize("value", ["8f742231b10e8888abcd99yyyzzz85a5", 'pg "secret" pass\\word'])
+def test_a_value_cut_by_lines_that_were_folded_into_one_is_hidden(value: str, fold: str) -> None:
+    half = len(value) // 2
+    hidden = Redactor([value]).text(f"token {value[:half]}{fold}{value[half:]} end")
+    assert hidden == "token [redacted] end"
+
+
+def test_words_that_hold_no_value_keep_their_blanks() -> None:
+    text = "it  leaks\tmemory since 3 o'clock"
+    assert Redactor(["abcdef", "a b c d e f"]).text(text) == text
