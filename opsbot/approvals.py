@@ -372,7 +372,7 @@ def ending(approval: Approval, outcome: HostOutcome, at: datetime) -> AuditEntry
 
     The evidence is there by its hash.
     """
-    evidence = hashlib.sha256(outcome.evidence.encode("utf-8", "surrogatepass")).hexdigest()
+    evidence = hashlib.sha256(outcome.evidence.encode(errors="surrogatepass")).hexdigest()
     facts = {
         "host": outcome.host,
         "result": str(outcome.result),

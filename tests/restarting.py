@@ -33,6 +33,7 @@ class Script:
 
     def __init__(self) -> None:
         self.given: dict[str, list[tuple[str, Context, dict[str, object]]]] = {"act": [], "verify": []}
+        self.looked: list[str] = []
         self.acting: list[bool] = []
         self.threads: list[str] = []
         self.commands = 1
@@ -46,6 +47,7 @@ def restarting(script: Script) -> Catalogue:
     """Two hosts, and the tool that does what the script says."""
 
     def impact(ctx: Context, host: Host, unit: Unit, container: Container | None = None) -> Impact:
+        script.looked.append(host.name)
         return Impact((("state", "active"),), dict(script.fingerprint))
 
     def verify(ctx: Context, host: Host, before: Impact, unit: Unit, container: Container | None = None) -> HostOutcome:

@@ -125,7 +125,7 @@ async def approved(
         impacts=await executor.impacts(prepared),
         call_id="c1",
     )
-    made = open_approval(proposal, RULES, now=executor._clock.moment(), lifetime_s=300)
+    made = open_approval(proposal, executor._rules, now=executor._clock.moment(), lifetime_s=300)
     store = executor._store
     stored = await store.approvals.add(made, entry())
     return await store.approvals.change(

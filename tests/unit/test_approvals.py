@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opsbot import approvals
 from opsbot.actions import Prepared
 from opsbot.approvals import conclude, expire
-from opsbot.bindings import FREE_HOST_FIELDS, bind, check_unchanged, digest
+from opsbot.bindings import FREE_HOST_FIELDS, bind, bind_own, check_unchanged, digest
 from opsbot.domain import (
     Actor,
     ApprovalState,
@@ -23,9 +23,11 @@ from opsbot.domain import (
     Order,
     OrderVerb,
     Place,
+    Reach,
     Result,
     Rollout,
     ServiceManager,
+    Tier,
 )
 from opsbot.errors import AlreadyDecided, ApprovalError, Expired, NotAllowed, Stale
 from tests.asked import ACTION, ALICE, BOB, CAROL, DAVE, HOST, NOW, RULES, TERMINAL, TOOL, at, click, make
@@ -183,6 +185,10 @@ def test_any_change_after_approval_makes_it_stale_and_says_what(field, now):
         ("reason", {"reason": "because"}),
         ("opened", {"opened": at(1)}),
         ("opened", {"opened": None}),
+        ("opened", {"opened": replace(at(0), monotonic_s=1.0)}),
+        ("tier", {"reach": Reach(Tier.DATA_STORE)}),
+        ("tainted_by", {"tainted_by": ("logs of web-1",)}),
+        ("stands_on", {"stands_on": "22223333"}),
         ("target", {"impacts": {"web-1": Impact((("state", "failed"),), {"invocation_id": "a1"})}}),
         ("target", {"impacts": {"web-1": Impact((("state", "active"),), {"invocation_id": "a2"})}}),
         ("digest", {"digest": "0" * 64}),
@@ -191,6 +197,42 @@ def test_any_change_after_approval_makes_it_stale_and_says_what(field, now):
 def test_an_edited_record_is_stale(field, edited):
     with pytest.raises(Stale, match=f"stale:{field}:"):
         check_unchanged(replace(make(), **edited), current())
+
+
+def test_what_is_bound_has_these_names():
+    own = "request place requester needed approvers reason opened expires_at tier tainted_by stands_on target"
+    would_run = "tool tool_file arguments hosts host_keys host_records policy rollout"
+    assert set(make().bindings) == {*own.split(), *would_run.split()}
+    assert {name for name, bound in make().bindings.items() if not bound} == {
+        "reason",
+        "rollout",
+        "tier",
+        "tainted_by",
+        "stands_on",
+    }
+    assert bind_own(replace(make(), tainted_by=("a", "b")))["tainted_by"] == "a, b"
+
+
+def test_hosts_are_bound_in_their_order_and_health_checks_by_their_services():
+    assert make(hosts=("b", "a")).bindings["hosts"] == "b,a"
+    one, other = (current(host=replace(HOST, health={name: HealthCheck("u")})) for name in ("x", "y"))
+    assert one["host_records"] != other["host_records"]
+
+
+def test_a_host_with_something_that_cannot_be_written_down_is_never_bound():
+    with pytest.raises(TypeError) as refused:
+        current(host=replace(HOST, address=object()))
+    assert str(refused.value) == "object has no canonical form"
+
+
+def test_what_is_stale_is_told_by_name_in_words():
+    for edited, said in (
+        ({"expires_at": NOW}, "stale:expires_at: expires at changed since this was asked. Ask again."),
+        ({"digest": "0" * 64}, "stale:digest: the record does not match what was approved. Ask again."),
+    ):
+        with pytest.raises(Stale) as stale:
+            check_unchanged(replace(make(), **edited), current())
+        assert str(stale.value) == said
 
 
 def test_a_field_that_is_bound_no_more_is_stale():

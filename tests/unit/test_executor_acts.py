@@ -19,6 +19,7 @@ from opsbot.domain import (
     ApprovalState,
     HostOutcome,
     Impact,
+    Operation,
     Result,
 )
 from opsbot.errors import (
@@ -31,7 +32,9 @@ from opsbot.errors import (
     ToolError,
 )
 from opsbot.executor import Executor
+from opsbot.holds import Scope, Where
 from opsbot.tooling import Unit
+from tests.records import entry
 from tests.restarting import FREEZE, HOSTS, Script, asked, raising, recorded, restarting, run, running, sent
 from tests.small_tools import RULES, executor_of, no_progress
 
@@ -69,6 +72,7 @@ async def test_it_acts_once_by_the_acting_account_with_typed_arguments_and_looks
     assert arguments == {"unit": "nginx.service", "container": None}
     assert type(arguments["unit"]) is Unit
     assert 20 < acts.remaining_s <= 40
+    assert acts._may_act
     ((host, looks, told),) = script.given["verify"]
     assert (host, told["unit"], type(told["unit"]), told["container"]) == ("a", "nginx.service", Unit, None)
     assert told["before"] == Impact((("state", "active"),), {"invocation_id": "1", "main_pid": "7"})
@@ -86,6 +90,7 @@ async def test_each_step_is_written_down_with_what_it_says(executor, catalogue):
     ]
     states = [record.entry.facts["state"] for record in executor._store.audit.records[1:]]
     assert states == ["executing", "executing", "executing", "done"]
+    assert list(executor._store.approvals.ends.values()) == ["done"]
     row = executor._store.operations.rows
     assert [(each.targets, each.requester) for each in row.values()] == [(("nginx.service",), "t1/ualice")]
 
@@ -125,6 +130,15 @@ async def test_what_may_not_begin_writes_nothing_down(executor, catalogue):
     with pytest.raises(Expired):
         await begin(executor, approval)
     assert len(executor._store.audit.records) == written
+
+
+async def test_what_was_begun_before_is_looked_at_and_not_sent_again(executor, catalogue, script):
+    approval = await running(executor, await asked(executor, catalogue))
+    operation = Operation(approval, "a", ("nginx.service",), executor._clock.moment(), "x")
+    assert await executor._store.operations.claim(operation, entry(), caps=Caps())
+    assert await begin(executor, approval) == HostOutcome("a", Result.DONE, "It is up.")
+    assert sent(executor) == []
+    assert [host for host, _, _ in script.given["verify"]] == ["a"]
 
 
 async def test_what_the_journal_refuses_is_stale_by_the_rule_that_refused(executor, catalogue):
@@ -186,6 +200,12 @@ async def test_a_freeze_in_the_last_moment_stops_the_first_command(executor, cat
     assert final.state is ApprovalState.STALE
     assert final.note.startswith("stale:freeze: Held back: nginx@host:a is frozen")
     assert sent(executor) == []
+
+
+async def test_a_freeze_of_another_service_in_the_last_moment_stops_nothing(executor, catalogue, script):
+    beside = replace(FREEZE, scope=Scope(Where.HOST, "a", "redis"))
+    script.before_command = lambda number: executor._store.holds.stored.update({beside.id: beside})
+    assert (await run(executor, await asked(executor, catalogue))).state is ApprovalState.DONE
 
 
 async def test_an_expiry_in_the_last_moment_stops_the_first_command(executor, catalogue, script):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -18,6 +19,7 @@ from opsbot.domain import (
     Review,
     StandingApproval,
     Tier,
+    Verdict,
 )
 from opsbot.errors import (
     ToolError,
@@ -25,7 +27,8 @@ from opsbot.errors import (
 from opsbot.executor import Executor
 from opsbot.holds import Scope, Where
 from opsbot.inventory import Inventory
-from opsbot.policy import Tainted
+from opsbot.policy import PolicyRules, Tainted
+from opsbot.policy_rules import Approvers, Effect, Role, Rule, Window
 from tests.records import entry
 from tests.restarting import FREEZE, HOSTS, NOW, Script, asked, recorded, restarting, run, sent
 from tests.small_tools import ALICE, BOB, RULES, executor_of
@@ -92,6 +95,22 @@ async def test_a_target_that_changed_is_refused_by_the_names_of_what_changed(exe
     )
 
 
+async def test_only_the_hosts_that_come_next_are_looked_at_anew(executor, catalogue, script):
+    approval = await asked(executor, catalogue, "a", "b")
+    script.looked.clear()
+    prepared = await executor.recheck(approval, ["b"])
+    assert script.looked == ["b"]
+    assert [host.name for host in prepared.hosts] == ["a", "b"]
+
+
+async def test_a_part_of_a_request_is_judged_as_that_part(executor, catalogue):
+    approval = await asked(executor, catalogue, "a", "b")
+    whole, _ = await executor.judged(approval, approval.action)
+    part, decision = await executor.judged(approval, replace(approval.action, hosts=("b",)))
+    assert (whole.action.hosts, part.action.hosts) == (("a", "b"), ("b",))
+    assert (part.hosts, decision.verdict) == ((HOSTS["b"],), Verdict.NEED_APPROVAL)
+
+
 async def test_a_target_that_knows_something_new_is_as_it_was(executor, catalogue, script):
     approval = await asked(executor, catalogue)
     script.fingerprint = {**script.fingerprint, "started_by": "cron"}
@@ -128,6 +147,23 @@ async def test_a_policy_that_asks_for_nobody_any_more_is_refused_with_its_reason
     assert (await refused(executor, approval)) == (
         "stale: stale:policy: Nobody is configured to approve such a change in environment 'x' (no rule fits)."
     )
+
+
+@pytest.mark.parametrize(("waits_s", "runs"), [(119, True), (120, False)])
+async def test_a_rule_counts_where_and_when_it_runs_not_only_when_it_was_asked(catalogue, waits_s, runs):
+    night = Window(frozenset({6}), 3 * 60, 3 * 60 + 2, ZoneInfo("UTC"))
+    everyone = (Role.of("everyone", ["*"]),)
+    ask = Rule("ask", Effect.APPROVE, everyone, channels=frozenset({"C1"}), approvers=Approvers(frozenset({"UBOB"})))
+    executor = executor_of(catalogue, rules=PolicyRules(rules=(replace(ask, when=night),)))
+    try:
+        approval = await asked(executor, catalogue)
+        executor._clock.advance(waits_s)
+        if runs:
+            assert (await run(executor, approval)).state is ApprovalState.DONE
+        else:
+            assert (await refused(executor, approval)).startswith("stale: stale:policy: ")
+    finally:
+        executor.close()
 
 
 async def test_what_was_read_before_counts_when_it_runs_too(catalogue):
@@ -190,8 +226,9 @@ async def test_a_freeze_set_after_the_approval_is_obeyed(executor, catalogue):
     assert (await refused(executor, approval)).startswith("stale: stale:freeze: Held back: nginx@host:a is frozen")
 
 
-async def test_a_freeze_elsewhere_holds_nothing_here(executor, catalogue):
-    await executor._store.holds.add(replace(FREEZE, scope=Scope(Where.HOST, "b")), entry())
+@pytest.mark.parametrize("elsewhere", [Scope(Where.HOST, "b"), Scope(Where.HOST, "a", "redis")])
+async def test_a_freeze_elsewhere_holds_nothing_here(executor, catalogue, elsewhere):
+    await executor._store.holds.add(replace(FREEZE, scope=elsewhere), entry())
     approval = await asked(executor, catalogue)
     await executor.checkpoint.in_force()
     assert executor.held(approval) == ""

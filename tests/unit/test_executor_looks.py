@@ -3,12 +3,15 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
+from opsbot import executor as executor_module
 from opsbot.actions import Catalogue
 from opsbot.discovery import Registry
 from opsbot.domain import Host, HostOutcome, Impact, Result, UnitVerb
@@ -173,6 +176,31 @@ async def test_an_answer_for_each_host_and_an_error_for_each_that_failed(executo
     assert found.errors["b"].startswith("No way to b: ")
     assert "hunter2" not in found.errors["b"]
     assert json.loads(found.as_json()) == {"results": {"a": "A", "c": "C"}, "errors": found.errors}
+
+
+async def test_an_answer_that_comes_a_little_late_is_taken_and_one_that_does_not_come_is_told(
+    executor, catalogue, seen, monkeypatch
+):
+    tools = tuple(replace(each, timeout_s=0.0) for each in catalogue.registry.tools)
+    hurried = Catalogue(Registry(tools), catalogue.inventory)
+    monkeypatch.setattr(executor_module, "GRACE_S", 20.0)
+    seen.then = lambda host, context: time.sleep(0.01) or "late"
+    assert (await executor.read(hurried.from_words("look", ["a"], WITH_UNIT))).results == {"a": "late"}
+    monkeypatch.setattr(executor_module, "GRACE_S", 0.0)
+    go = threading.Event()
+    seen.then = lambda host, context: go.wait(20)
+    found = await executor.read(hurried.from_words("look", ["a"], WITH_UNIT))
+    go.set()
+    assert found.errors == {"a": "No answer within 0 s."}
+
+
+async def test_what_a_host_says_of_an_error_has_an_end(executor, catalogue, seen):
+    def then(host: str, context: Context) -> str:
+        raise ToolError("x" * 5_000)
+
+    seen.then = then
+    found = await executor.read(catalogue.from_words("look", ["a"], WITH_UNIT))
+    assert found.errors["a"].startswith("x" * 2_000 + "…[3000 characters left out]")
 
 
 async def test_what_a_tool_puts_together_stands_for_all_hosts_and_errors_beside_it(executor, catalogue, seen):

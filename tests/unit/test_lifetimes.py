@@ -30,6 +30,7 @@ def now(wall_s: float, monotonic_s: float, **changes):
         (-3600, 10, "set back by 3610 s"),
         (2, 10, "set back by 8 s"),
         (6, 10, ""),  # slewed a little
+        (5, 10, "set back by 5 s"),
         (20, 10, ""),
         (10, -1, "contradict"),
         (-86_400, -86_400, "contradict"),
@@ -45,13 +46,23 @@ def test_a_restart_of_the_machine_ends_it_at_once():
     assert "started anew" in why_over(moment(), ENDS, now(20, -990, boot_id="boot 2"))
 
 
-@pytest.mark.parametrize(("wall_s", "over"), [(-31, True), (-29, False), (0, False), (299, False), (300, True)])
+@pytest.mark.parametrize(
+    ("wall_s", "over"), [(-31, True), (-30, True), (-29, False), (0, False), (299, False), (300, True)]
+)
 def test_on_another_machine_its_wall_clock_decides(wall_s, over):
     assert bool(why_over(moment(), ENDS, now(wall_s, 5_000_000, machine="bot-2", boot_id="other"))) is over
 
 
 def test_a_record_without_clocks_is_over():
     assert "older opsbot" in why_over(None, ENDS, moment())
+
+
+def test_what_is_over_without_a_time_is_told_as_such():
+    assert why_over(None, ENDS, moment()) == "it was asked by an older opsbot, which did not note all clocks"
+    assert why_over(moment(), ENDS, now(20, -990, boot_id="boot 2")) == (
+        "opsbot's machine was started anew since, and nothing tells how long it was away"
+    )
+    assert why_over(moment(), ENDS, now(10, -1)) == "the clocks of opsbot's machine contradict each other"
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))

@@ -143,6 +143,16 @@ def test_a_denial_for_a_place_or_hours_counts_there_and_only_there(part, known) 
     assert may_ask(rules, ALICE).rule == "read"
 
 
+@pytest.mark.parametrize("part", [{"channels": frozenset({"C1"})}, {"when": OPEN}])
+def test_a_call_comes_by_the_door_where_and_when_it_is_made(part) -> None:
+    no = replace(Rule("no", Effect.DENY), **part)
+    assert answer((READ, no), asked(Risk.READ, WEB)) == denied(
+        "no", "The rule 'no' says no here. The bot's operator keeps it."
+    )
+    elsewhere = replace(READ, channels=frozenset({"C2"})) if "channels" in part else replace(READ, when=CLOSED)
+    assert answer((elsewhere,), asked(Risk.READ, WEB)) == NOT_LISTED
+
+
 # --- who may approve anything at all ---------------------------------------------------------------------------------
 
 

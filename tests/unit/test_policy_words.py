@@ -172,6 +172,10 @@ def test_equal_rules_have_one_revision_however_their_sets_came_together() -> Non
     assert replace(forth, rollout=Rollout(batch=9)).revision == forth.revision, "bound by a name of its own"
 
 
+def test_whose_accounts_are_one_persons_moves_the_revision() -> None:
+    assert PolicyRules(people={"U1": "a"}).revision != PolicyRules(people={"U2": "a"}).revision
+
+
 def test_every_field_of_the_rules_moves_the_revision() -> None:
     other: dict[str, object] = {
         "asker_users": frozenset({"x"}),

@@ -119,6 +119,18 @@ def test_fewer_people_than_needed_are_too_few(reviewers):
     assert refused(check_reviews, make(needed=2), reviewers, RULES) == said
 
 
+def test_whoever_turns_out_to_be_the_one_who_asked_approved_nothing():
+    one = replace(RULES, people={"UBOB": "bob", "UALICE": "bob"})
+    with pytest.raises(Stale, match="<@UBOB> may no longer approve this"):
+        check_reviews(make(), [BOB], one)
+
+
+def test_the_terminal_approved_nothing_where_the_operator_says_no_more_that_it_may():
+    check_reviews(make(), [TERMINAL], replace(RULES, terminal_operator=True))
+    with pytest.raises(Stale, match="may no longer approve this"):
+        check_reviews(make(), [TERMINAL], RULES)
+
+
 def test_two_accounts_of_one_person_are_too_few():
     one = replace(RULES, people={"UBOB": "bob", "UDAVE": "bob"})
     with pytest.raises(Stale, match="fewer people"):
