@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage safety lock clean
+.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage mutation safety lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -36,6 +36,10 @@ test-kill: .venv/dev ## kill the bot at the worst moments
 
 test-sabotage: .venv/dev ## take out every defence in turn; each time a test has to fail
 	.venv/bin/pytest -m sabotage -n 2
+
+mutation: .venv/dev ## make one small mistake at a time in the code no action gets around; each time a test has to fail
+	.venv/bin/python -m tests.mutation.run
+	.venv/bin/python -m tests.safety.page
 
 safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
 	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json \

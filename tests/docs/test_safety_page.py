@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.safety.figures import RUN
-from tests.safety.page import FIGURES, PAGE, ROOT, modules_of, page
+from tests.safety.page import FIGURES, MUTATION, PAGE, ROOT, modules_of, page
 from tests.safety.rows import ROWS, Row
 
 MODULES = sorted(path.name for path in (ROOT / "tests/safety").glob("test_*.py"))
@@ -15,7 +15,8 @@ WANTED = {*(f"T{n:02}" for n in range(1, 35)), *(f"R{n:02}" for n in (*range(1, 
 
 
 def test_the_page_is_made_from_the_figures() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(json.loads(FIGURES.read_text(encoding="utf-8")))
+    known, mutation = (json.loads(each.read_text(encoding="utf-8")) for each in (FIGURES, MUTATION))
+    assert PAGE.read_text(encoding="utf-8") == page(known, mutation)
 
 
 def test_every_threat_and_failure_is_a_row() -> None:

@@ -1,6 +1,6 @@
 """The safety page: each row with the figures of its last run, made from what the tests wrote down.
 
-Run as `python -m tests.safety.page`: writes docs/safety.md from docs/safety-figures.json.
+Run as `python -m tests.safety.page`: writes docs/safety.md from docs/safety-figures.json and docs/safety-mutation.json.
 """
 
 import json
@@ -15,6 +15,7 @@ from tests.safety.rows import RELIABILITY, ROWS, THREATS, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs/safety-figures.json"
+MUTATION = ROOT / "docs/safety-mutation.json"
 PAGE = ROOT / "docs/safety.md"
 
 HEAD = """\
@@ -52,11 +53,39 @@ def came_of(run: Mapping[str, Any] | None) -> Came:
     return Came.SHORT if run["short"] else Came.HOLDS
 
 
-def page(known: Mapping[str, Any]) -> str:
-    """Return the whole page."""
+MUTATION_HEAD = """\
+## Mutation testing
+
+Made by `make mutation`: mutmut puts one small mistake at a time (another comparison, a swapped constant, a missing
+argument) into the code that no action gets around, and a test has to fail. A mutant whose tests never end is counted
+apart; nobody would overlook it. Survivors that nobody can notice, or has to, are listed one by one with the reason in
+[accepted.toml](../tests/mutation/accepted.toml); any other survivor fails the run. Not mutated: what is not in a
+function (constants, fields with their defaults, the gate's shell script) and properties.
+"""
+
+
+def page(known: Mapping[str, Any], mutation: Mapping[str, Any] | None = None) -> str:
+    """Return the whole page; `mutation`: what came of the mutants, if they were tried."""
     threats, failures = _table(THREATS, known), _table(RELIABILITY, known)
-    parts = [HEAD, *_summary(known), "", "## Threats", "", *threats, "", "## Reliability", "", *failures, "", FOOT]
-    return "\n".join(parts)
+    tables = ["## Threats", "", *threats, "", "## Reliability", "", *failures, ""]
+    mutants = [MUTATION_HEAD, *_mutation(mutation), ""] if mutation else []
+    return "\n".join([HEAD, *_summary(known), "", *tables, *mutants, FOOT])
+
+
+def _mutation(run: Mapping[str, Any]) -> list[str]:
+    head = [
+        "| module | mutants | killed | timed out | accepted | noticed | noticed, accepted left out |",
+        "|---|" + "--:|" * 6,
+    ]
+    rows = [_module(name, counts) for name, counts in run["modules"].items()]
+    return [*head, *rows, "", f"Last run: {run['on']}, {run['cpu_seconds']:,} s of processor time."]
+
+
+def _module(name: str, counts: Mapping[str, int]) -> str:
+    mutants, noticed = counts["mutants"], counts["killed"] + counts["timed_out"]
+    shares = f"{100 * noticed / mutants:.1f} % | {100 * noticed / (mutants - counts['accepted']):.1f} %"
+    numbers = " | ".join(f"{counts[each]:,}" for each in ("mutants", "killed", "timed_out", "accepted"))
+    return f"| [{name}](../{name}) | {numbers} | {shares} |"
 
 
 # --- the last whole run ----------------------------------------------------------------------------------------------
@@ -146,7 +175,9 @@ def _last(run: Mapping[str, Any] | None) -> str:
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(page(json.loads(FIGURES.read_text(encoding="utf-8"))), encoding="utf-8")
+    PAGE.write_text(
+        page(*(json.loads(each.read_text(encoding="utf-8")) for each in (FIGURES, MUTATION))), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ HOSTS = {name: Host(name, environment="x", units=("nginx.service",), containers=
 
 
 class Past:
-    """What was measured earlier: nothing."""
+    """What was measured earlier, or was written down: nothing."""
 
 
 class Seen:
@@ -107,7 +107,7 @@ def catalogue(seen: Seen) -> Catalogue:
 
 @pytest.fixture
 async def executor(catalogue: Catalogue):
-    made = executor_of(catalogue, sleep=_asleep, past=PAST)
+    made = executor_of(catalogue, sleep=_asleep, past=PAST, library=LIBRARY)
     yield made
     made.close()
 
@@ -116,7 +116,7 @@ def _asleep(seconds: float) -> None:
     raise AssertionError(f"slept {seconds} s")
 
 
-PAST = Past()
+PAST, LIBRARY = Past(), Past()
 WITH_UNIT = {"unit": "nginx"}
 
 
@@ -132,7 +132,7 @@ async def test_each_host_is_looked_at_with_typed_arguments_and_the_tools_own_tim
         assert (type(arguments["unit"]), type(arguments["container"])) == (Unit, Container)
         assert 20 < context.remaining_s <= 30
         assert context.hosts == tuple(HOSTS.values())
-        assert (context._past, context._sleep) == (PAST, _asleep)
+        assert (context._past, context._library, context._sleep) == (PAST, LIBRARY, _asleep)
     assert all(name.startswith("opsbot-read") for name in seen.threads)
 
 
