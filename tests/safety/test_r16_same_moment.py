@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +41,22 @@ _PATIENCE_S = 60
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/x.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+async def store(request: pytest.FixtureRequest, in_memory: Path) -> AsyncIterator[Store]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{in_memory}/x.db"
+    else:
+        url = f"{request.getfixturevalue('postgres_url')}&options=-csynchronous_commit%3Doff"
     opened = await asyncio.to_thread(open_store, url, audit_key=KEY)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: who wins has nothing to do with how fast a disk is."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as folder:
+        yield Path(folder)
 
 
 class Rival:
