@@ -97,7 +97,7 @@ async def restarts(bot: WholeBot, count: int, chance: random.Random, rest: AtRes
 async def test_restarts_under_load_leave_nothing_half_done_unwritten(
     tmp_path, zygote, services, systemd, workbench, database, request, figures, scale
 ) -> None:
-    count = scale(4, 50)
+    count = scale(4, 25)  # fifty on both databases together
     store_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     bot = WholeBot(tmp_path, workbench, UNLIMITED + services.hosts, store_url=store_url, zygote=zygote)
     bot.environment = systemd.environment
