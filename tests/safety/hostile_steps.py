@@ -219,8 +219,8 @@ class Life(Stage):
         forms = (f"restart {unit} {host}", f"reload {unit} {host}", f"stop {unit} {host}", f"start {unit} {host}")
         others = (f"reboot {host}", f"restart-container cache {host}", f"do kill_process {host} pid={PID}")
         text = self._rng.choice((*forms, forms[0], forms[0], *others))
-        asker, ticks = self._rng.choice((ALICE, BOB)), 1 + self._machines.runs[f"{host}/{PID}"]
-        await self._types(asker, f"{text}{f' started_ticks={ticks}' if 'pid=' in text else ''} because of it")
+        asker = self._rng.choice((ALICE, BOB))
+        await self._types(asker, f"{text}{' started_ticks=1' if 'pid=' in text else ''} because of it")
         await self._look()
         if self._rng.random() < 0.8:
             await self._pass(self._rng.choice((1, 3, 3)))

@@ -8,22 +8,10 @@ from dataclasses import replace
 
 from opsbot.caps import Caps
 from opsbot.checkpoint import Brakes
-from opsbot.domain import (
-    Actor,
-    Approval,
-    Card,
-    HostVerb,
-    Incoming,
-    IncomingCommand,
-    Membership,
-    Place,
-    ServiceManager,
-    UnitVerb,
-)
+from opsbot.domain import Actor, Approval, Card, HostVerb, Incoming, IncomingCommand, Membership, Place, UnitVerb
 from opsbot.holds import Hold, HoldKind, Scope, Where
 from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
-from opsbot.units import canonical_unit
 from tests.fake_chat import FakeDirectory, Posted
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeUnit
@@ -69,10 +57,6 @@ CONFIGURATIONS: dict[str, tuple[PolicyRules, Rules]] = {
         Rules("fewer hosts", _keys(ALICE, BOB), _keys(ALICE, BOB, CAROL)),
     ),
 }
-
-
-def _whole(unit: str) -> str:
-    return canonical_unit(unit, ServiceManager.SYSTEMD)
 
 
 class Switch:
@@ -199,13 +183,9 @@ class Stage:
 
     def _configure(self, name: str, *, moved: int) -> None:
         policy, rules = CONFIGURATIONS[name]
-        # As an inventory that was read has them; a process belongs to a unit by its whole name.
-        hosts = {
-            key: replace(host, actions=_EVERYTHING, containers=("cache",), units=(*map(_whole, host.units),))
-            for key, host in HOSTS.items()
-        }
+        hosts = {key: replace(host, actions=_EVERYTHING, containers=("cache",)) for key, host in HOSTS.items()}
         if moved:
-            hosts["web-1"] = replace(hosts["web-1"], units=("nginx.service",), address="192.0.2.9")
+            hosts["web-1"] = replace(hosts["web-1"], units=("nginx",), address="192.0.2.9")
         self._moved, self._world.rules, self._world.hosts = moved, policy, hosts
         versions = {key: moved if key == "web-1" else 0 for key in hosts}
         self.ledger.rules = replace(rules, read_s=self._read_s, hosts=versions)
