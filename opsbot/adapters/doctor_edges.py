@@ -42,6 +42,9 @@ class _Trial:
 
 _Ended: TypeAlias = "queue.SimpleQueue[_Trial]"
 
+# Another thread may be the one that a signal interrupts; the main thread sees it when it looks next.
+_LOOK_EVERY_S = 0.25
+
 
 class Trials:
     """Runs edges in threads that may be left behind. `findings` holds what is known at any time."""
@@ -95,10 +98,10 @@ class Trials:
         self._ended.put(trial)
 
     def _settled(self) -> list[_Trial]:
-        """Wait for an edge that ended, or for the first deadline."""
+        """Wait for an edge that ended, for the first deadline, or a moment; return those that are settled."""
         overdue_at = min(_overdue_at(trial) for trial in self._running)
         try:
-            ended = [self._ended.get(timeout=max(0.0, overdue_at - time.monotonic()))]
+            ended = [self._ended.get(timeout=min(_LOOK_EVERY_S, max(0.0, overdue_at - time.monotonic())))]
         except queue.Empty:
             ended = []
         late = [trial for trial in self._running if not trial.ended and time.monotonic() >= _overdue_at(trial)]

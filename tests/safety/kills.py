@@ -72,9 +72,16 @@ class People:
         async with asyncio.TaskGroup() as group:
             for number in self.services.numbers:
                 group.create_task(self._one_host(number))
+        await self._turn_down_repeats()
         await self._settled()
         self.book.close(await self._look(self.ledger.entries))
         return self.book
+
+    async def _turn_down_repeats(self) -> None:
+        """Deny what is left: somebody asked again after an error, and the first words arrived all the same."""
+        for entry in await self._look(self.ledger.entries):
+            if entry.state == "pending":
+                await self._press(entry, "opsbot.deny")
 
     async def _settled(self) -> None:
         """Wait until the bot has nothing to do any more, and has looked again where the outcome was unknown."""
@@ -94,7 +101,7 @@ class People:
             entry = await self._ask(number)
             if entry is None:
                 continue
-            await self._approve(entry)
+            await self._press(entry, "opsbot.approve")
             await self._see_it_end(entry)
             await asyncio.sleep(0.2)
             self.book.happened[entry.id] = self.services.starts(number) - before
@@ -131,15 +138,15 @@ class People:
             await asyncio.sleep(0.05)
         return None
 
-    async def _approve(self, entry: Entry) -> None:
-        """Press until it is decided: a click that died with the process shows an error in Slack."""
+    async def _press(self, entry: Entry, button: str) -> None:
+        """Have Bob press until it is decided: a click that died with the process shows an error in Slack."""
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             if (await self._entry(entry.id)).state != "pending":
                 return
             card = next((m for m in self.workbench.watcher.messages.values() if is_open_card(m, entry.id)), None)
             if card is not None:
-                await self._does(self.workbench.person("bob").clicks(card, "opsbot.approve"))
+                await self._does(self.workbench.person("bob").clicks(card, button))
             await asyncio.sleep(0.1)
 
     async def _see_it_end(self, entry: Entry) -> None:
