@@ -288,7 +288,14 @@ def test_ctrl_c_prints_what_is_known_and_exits_130(desk: Desk, keys: Keys) -> No
         desk.write(box=server.port, hung=silent.port)
         words = ("--only", "hosts", "--json", "--timeout", "30")
         process = subprocess.Popen(
-            desk.command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=desk.environ, text=True
+            desk.command(*words),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=desk.environ,
+            text=True,
+            # What a shell runs in the background ignores it, and so would everything started from there.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         give_up_at = time.monotonic() + 20
         while not (silent.connections and server.commands) and time.monotonic() < give_up_at:
