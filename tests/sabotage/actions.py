@@ -95,8 +95,8 @@ ACTIONS: tuple[Sabotage, ...] = (
         "approvals.py",
         "    strangers = sorted(set(out) - set(approval.action.hosts))",
         "    strangers = ()",
-        APPROVALS,
-        T05,
+        "tests/unit/test_refusals.py",
+        "tests/scenario/test_second_thoughts.py",
     ),
     _one(
         "bindings: changes are not looked at",
