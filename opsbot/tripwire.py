@@ -14,6 +14,8 @@ from types import FunctionType, ModuleType
 _BESIDE: tuple[ModuleType, ...] = (builtins, hashlib, hmac, json, secrets, shlex)
 _OURS = "opsbot"
 _GONE = object()
+# Python's own notes: warnings shown already, and an interactive session's last answer.
+_PYTHONS = frozenset({"__warningregistry__", "_"})
 
 
 class Tripwire:
@@ -47,13 +49,16 @@ def _parts() -> Iterator[tuple[str, object]]:
     for name, module in list(sys.modules.items()):
         if (name == _OURS or name.startswith(f"{_OURS}.")) and module is not None:
             yield f"sys.modules[{name!r}]", module
-            for key, value in list(vars(module).items()):
+            for key, value in _named(module):
                 yield f"{name}.{key}", value
                 yield from _inside(f"{name}.{key}", value, name)
     for module in _BESIDE:
-        for key, value in list(vars(module).items()):
-            if key != "_":  # an interactive Python keeps its last answer there
-                yield f"{module.__name__}.{key}", value
+        for key, value in _named(module):
+            yield f"{module.__name__}.{key}", value
+
+
+def _named(module: ModuleType) -> list[tuple[str, object]]:
+    return [(key, value) for key, value in list(vars(module).items()) if key not in _PYTHONS]
 
 
 def _inside(name: str, value: object, module: str) -> Iterator[tuple[str, object]]:

@@ -1,16 +1,19 @@
 """T20: tool files that others could write, that were changed, or that overreach, are not loaded; no secret is found."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import warnings
 from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
+import opsbot.tripwire
 from opsbot.__main__ import main
 from opsbot.config import load
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
@@ -18,9 +21,12 @@ from opsbot.domain import Risk
 from opsbot.errors import ConfigError, ToolDefinitionError
 from opsbot.pins import read_pins
 from opsbot.toolbox import tools_of
+from opsbot.tripwire import Tripwire
 from tests.safety.conftest import Figures, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where Python notes in a module which of its warnings were shown.
+_NOTES = "__warningregistry__"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
 
 # Leaves a mark when it runs, so that a refusal after the fact is no refusal.
@@ -433,6 +439,17 @@ def test_a_file_that_patches_opsbot_while_it_loads_stops_the_start(tmp_path: Pat
         said = f"{number} {folders[number]}/mine.py:1: replaced {what} while it was loaded"
         assert said in done.stdout, done.stdout + done.stderr
     figures.note(patches_at_import_refused=f"{len(MEDDLING)} of {len(MEDDLING)}")
+
+
+def test_a_warning_shown_in_opsbot_while_tools_load_is_no_change_of_opsbot() -> None:
+    set_before = Tripwire()
+    where = vars(opsbot.tripwire)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn_explicit("late", ResourceWarning, "tripwire.py", 1, registry=where.setdefault(_NOTES, {}))
+        warnings.warn_explicit("late", ResourceWarning, "json.py", 1, registry=vars(json).setdefault(_NOTES, {}))
+    assert _NOTES in where
+    assert set_before.changes() == ()
 
 
 def test_a_file_cannot_lower_its_risk_below_the_configuration(tmp_path: Path) -> None:
