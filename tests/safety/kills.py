@@ -72,7 +72,6 @@ class People:
         async with asyncio.TaskGroup() as group:
             for number in self.services.numbers:
                 group.create_task(self._one_host(number))
-        await self._turn_down_repeats()
         await self._settled()
         self.book.close(await self._look(self.ledger.entries))
         return self.book
@@ -87,6 +86,8 @@ class People:
         """Wait until the bot has nothing to do any more, and has looked again where the outcome was unknown."""
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline and await self._look(self._unsettled):
+            # What a dead process left is taken over only after a while.
+            await self._turn_down_repeats()
             await asyncio.sleep(0.1)
 
     def _unsettled(self) -> bool:
