@@ -1,12 +1,16 @@
 """An executor with one tool that restarts as a test scripts it: what it was given, what it sent, what was recorded."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from opsbot.actions import Catalogue
 from opsbot.bindings import bind_own, digest
+from opsbot.caps import Caps
+from opsbot.checkpoint import Brakes
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Approval,
@@ -21,7 +25,7 @@ from opsbot.holds import Hold, HoldKind, Scope, Where
 from opsbot.inventory import Inventory
 from opsbot.tooling import Container, Context, Unit, tool
 from tests.fake_clock import FakeClock
-from tests.small_tools import approved, no_progress
+from tests.small_tools import approved, executor_of, no_progress
 
 HOSTS = {name: Host(name, environment="x", units=("nginx.service",), containers=("web",)) for name in "ab"}
 ARGUMENTS = {"unit": "nginx"}
@@ -119,3 +123,20 @@ def raising(error: Exception) -> Callable[[], Any]:
         raise error
 
     return fail
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def catalogue(script: Script) -> Catalogue:
+    return restarting(script)
+
+
+@pytest.fixture
+async def executor(catalogue: Catalogue) -> AsyncIterator[Executor]:
+    made = executor_of(catalogue, brakes=Brakes(Caps(an_hour=50, an_hour_per_person=50)))
+    yield made
+    made.close()

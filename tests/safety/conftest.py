@@ -4,11 +4,13 @@
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.safety.figures import FULL, Figures, Record, row_of
+from tests.zygote import Zygote
 
 
 @pytest.fixture
@@ -48,3 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if path and FULL:
         took = Record.seconds_of_modules(Path(path))
         items.sort(key=lambda item: (-took.get(item.path.name, float("inf")), item.path.name))
+
+
+@pytest.fixture
+def zygote() -> Iterator[Zygote]:
+    """Makes starts of the bot fast; ended with the test."""
+    zygote = Zygote()
+    yield zygote
+    zygote.stop()

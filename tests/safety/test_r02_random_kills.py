@@ -13,7 +13,6 @@ from tests.safety.kills import UNLIMITED, People
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
 from tests.workbench_fixture import MANIFEST, Limits, running_workbench
-from tests.zygote import Zygote
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(2400)]
 
@@ -22,13 +21,6 @@ HOSTS = 6
 MEAN_LIFE_S = 2.0
 # Slack waits three seconds for an acknowledgement, then shows an error to whoever clicked.
 LIMITS = Limits(ack_timeout_s=3.0)
-
-
-@pytest.fixture
-def zygote():
-    zygote = Zygote()
-    yield zygote
-    zygote.stop()
 
 
 @pytest.fixture

@@ -62,13 +62,6 @@ PLACES = {
 _SMALL = 4
 
 
-@pytest.fixture
-def zygote():
-    zygote = Zygote()
-    yield zygote
-    zygote.stop()
-
-
 async def one_death(folder, zygote: Zygote, place: str, store_url: str) -> tuple[str, int, float, bool]:
     """Ask for a restart and approve it, with a bot that dies at the place. Returns how it ended, how often it
     happened, how long it took from the restart, and whether the bot died at all.

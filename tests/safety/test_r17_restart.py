@@ -16,7 +16,6 @@ from tests.safety.kills import UNLIMITED, People
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
 from tests.workbench_fixture import MANIFEST, Limits, running_workbench
-from tests.zygote import Zygote
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -25,13 +24,6 @@ ENDS_WITHIN_S = 20.0
 MEAN_LIFE_S = 2.0
 WATCHDOG_S = 3.0
 LIMITS = Limits(ack_timeout_s=3.0)
-
-
-@pytest.fixture
-def zygote():
-    zygote = Zygote()
-    yield zygote
-    zygote.stop()
 
 
 @pytest.fixture

@@ -35,25 +35,22 @@ from opsbot.executor import Executor
 from opsbot.holds import Scope, Where
 from opsbot.tooling import Unit
 from tests.records import entry
-from tests.restarting import FREEZE, HOSTS, Script, asked, raising, recorded, restarting, run, running, sent
+from tests.restarting import (
+    FREEZE,
+    HOSTS,
+    asked,
+    catalogue,
+    executor,
+    raising,
+    recorded,
+    run,
+    running,
+    script,
+    sent,
+)
 from tests.small_tools import RULES, executor_of, no_progress
 
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-def catalogue(script: Script) -> Catalogue:
-    return restarting(script)
-
-
-@pytest.fixture
-async def executor(catalogue: Catalogue):
-    made = executor_of(catalogue, brakes=Brakes(Caps(an_hour=50, an_hour_per_person=50)))
-    yield made
-    made.close()
+__all__ = ["catalogue", "executor", "script"]
 
 
 # --- once, with what was approved, by the account that acts ----------------------------------------------------------

@@ -30,25 +30,21 @@ from opsbot.inventory import Inventory
 from opsbot.policy import PolicyRules, Tainted
 from opsbot.policy_rules import Approvers, Effect, Role, Rule, Window
 from tests.records import entry
-from tests.restarting import FREEZE, HOSTS, NOW, Script, asked, recorded, restarting, run, sent
+from tests.restarting import (
+    FREEZE,
+    HOSTS,
+    NOW,
+    asked,
+    catalogue,
+    executor,
+    recorded,
+    run,
+    script,
+    sent,
+)
 from tests.small_tools import ALICE, BOB, RULES, executor_of
 
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-def catalogue(script: Script) -> Catalogue:
-    return restarting(script)
-
-
-@pytest.fixture
-async def executor(catalogue: Catalogue):
-    made = executor_of(catalogue, brakes=Brakes(Caps(an_hour=50, an_hour_per_person=50)))
-    yield made
-    made.close()
+__all__ = ["catalogue", "executor", "script"]
 
 
 # --- what is looked at before -------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import pytest
 
 from opsbot.actions import Catalogue
 from opsbot.caps import Caps
-from opsbot.checkpoint import Brakes
 from opsbot.domain import (
     Approval,
     ApprovalState,
@@ -22,25 +21,20 @@ from opsbot.errors import (
 from opsbot.executor import Executor
 from opsbot.inventory import Inventory
 from tests.records import entry
-from tests.restarting import HOSTS, Script, asked, raising, recorded, restarting, run, running, sent
-from tests.small_tools import executor_of
+from tests.restarting import (
+    HOSTS,
+    asked,
+    catalogue,
+    executor,
+    raising,
+    recorded,
+    run,
+    running,
+    script,
+    sent,
+)
 
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-def catalogue(script: Script) -> Catalogue:
-    return restarting(script)
-
-
-@pytest.fixture
-async def executor(catalogue: Catalogue):
-    made = executor_of(catalogue, brakes=Brakes(Caps(an_hour=50, an_hour_per_person=50)))
-    yield made
-    made.close()
+__all__ = ["catalogue", "executor", "script"]
 
 
 # --- after an interruption --------------------------------------------------------------------------------------------
