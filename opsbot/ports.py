@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from opsbot.answer_format import AnswerFormat
 from opsbot.caps import Caps, Effect
 from opsbot.domain import (
     Actor,
@@ -64,7 +65,8 @@ class ModelRequest:
     """One question to the model. `prefix_key` is stable per workspace and prompt (cache), `asker` an opaque hash.
 
     `deferred` are tools it may call as well, but has not asked to be shown: for models that pay nothing for reading.
-    `notice` is told what the person waits for while no answer comes, as words after "is".
+    `notice` is told what the person waits for while no answer comes, as words after "is". `answer_format`: what code
+    will read of the answer; an endpoint may ignore it.
     """
 
     system: str
@@ -75,6 +77,7 @@ class ModelRequest:
     asker: str = ""
     deferred: tuple[ToolSpec, ...] = ()
     notice: Callable[[str], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
+    answer_format: AnswerFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,12 @@ class TextDelta:
 class Done:
     """The wire really said that the answer is complete. `reason`: stop, tool_calls, length or content_filter.
 
-    `opaque`: what the adapter wants back with this message next time.
+    `opaque`: what the adapter wants back with this message next time. `refused`: the text says why the model will not.
     """
 
     reason: str
     opaque: str = ""
+    refused: bool = False
 
 
 ModelEvent: TypeAlias = TextDelta | ToolCall | Usage | Done

@@ -21,7 +21,10 @@ Body: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A whole answer of the model, said on whichever wire asks. `calls`: (call id, tool, arguments as JSON text)."""
+    """A whole answer of the model, said on whichever wire asks. `calls`: (call id, tool, arguments as JSON text).
+
+    `refusal`: why the model will not, marked as such on the wire.
+    """
 
     text: str = ""
     calls: tuple[tuple[str, str, str], ...] = ()
@@ -29,6 +32,7 @@ class Turn:
     reasoning: str = ""
     usage: tuple[int, int, int] = (120, 30, 64)
     pieces: int = 3
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ def chat_events(turn: Turn) -> Iterator[bytes]:
     yield choice({"role": "assistant", "content": ""})
     for piece in _pieces(turn.text, turn.pieces):
         yield choice({"content": piece})
+    for piece in _pieces(turn.refusal, turn.pieces) if turn.refusal else ():
+        yield choice({"refusal": piece})
     for index, (call_id, tool, arguments) in enumerate(turn.calls):
         head = {"index": index, "id": call_id, "type": "function", "function": {"name": tool, "arguments": ""}}
         yield choice({"tool_calls": [head]})
@@ -164,6 +170,10 @@ def responses_events(turn: Turn) -> Iterator[bytes]:
             yield event("response.output_text.delta", output_index=len(output), content_index=0, delta=piece)
         part = {"type": "output_text", "text": turn.text, "annotations": []}
         yield done({"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]})
+    if turn.refusal:
+        yield event("response.refusal.delta", output_index=len(output), content_index=0, delta=turn.refusal)
+        said = [{"type": "refusal", "refusal": turn.refusal}]
+        yield done({"id": "msg_2", "type": "message", "role": "assistant", "status": "completed", "content": said})
     for call_id, tool, arguments in turn.calls:
         for piece in _pieces(arguments, turn.pieces):
             yield event("response.function_call_arguments.delta", output_index=len(output), delta=piece)

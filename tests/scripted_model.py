@@ -34,6 +34,7 @@ class Say:
     opaque: str = ""
     pieces: int = 3
     gate: asyncio.Event | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ async def _play(reply: Say | Cut | ModelError) -> AsyncIterator[ModelEvent]:
             for one in reply.calls:
                 yield one
             yield reply.usage
-            yield Done(reply.reason or ("tool_calls" if reply.calls else "stop"), reply.opaque)
+            yield Done(reply.reason or ("tool_calls" if reply.calls else "stop"), reply.opaque, reply.refused)
 
 
 async def _spoken(text: str, pieces: int, gate: asyncio.Event | None) -> AsyncIterator[TextDelta]:

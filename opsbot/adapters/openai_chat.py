@@ -6,6 +6,7 @@ from typing import Any
 
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
+from opsbot.adapters.openai_format import chat_format, instructions
 from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
 from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, asker_hash, count
 from opsbot.adapters.openai_sse import TooLong
@@ -27,7 +28,8 @@ class ChatWire:
             "prompt_cache_key": request.prefix_key if settings.first_party else "",
             "safety_identifier": asker_hash(request.asker) if settings.first_party else "",
         }
-        system = {"role": can.system_role, "content": request.system}
+        wanted = request.answer_format
+        system = {"role": can.system_role, "content": instructions(request.system, wanted, can.format_way)}
         body: dict[str, Any] = {
             "model": settings.model,
             "messages": [system, *_messages(request.messages)],
@@ -35,7 +37,8 @@ class ChatWire:
         }
         if tools:
             body["tools"] = tools
-        return body | can.accepted(optional)
+        strict = wanted is not None and can.strict(wanted.schema)
+        return body | can.accepted(optional) | chat_format(wanted, can.format_way, strict=strict)
 
     def reader(self, settings: ModelSettings) -> "ChatReader":
         return ChatReader(settings)
@@ -61,6 +64,7 @@ class ChatReader:
         self._calls: list[_PartialCall] = []
         self._usage = Usage()
         self._reason = ""
+        self._refused = False
 
     @property
     def finished(self) -> bool:
@@ -82,13 +86,14 @@ class ChatReader:
 
     def result(self) -> Reply:
         calls = [ToolCall(call.call_id, call.tool, "".join(call.arguments) or "{}") for call in self._calls]
-        return Reply("".join(self._text), calls, self._usage, self._reason)
+        return Reply("".join(self._text), calls, self._usage, self._reason, refused=self._refused)
 
     def _delta(self, delta: Mapping[str, Any]) -> str:
         pieces = delta.get("tool_calls")
         for piece in pieces if isinstance(pieces, list) else ():
             if isinstance(piece, Mapping):
                 self._call_piece(piece)
+        self._refused = self._refused or bool(delta.get("refusal"))
         text = "".join(part for key in ("content", "refusal") if isinstance(part := delta.get(key), str))
         self._text.append(self._meter.add(text))
         return text

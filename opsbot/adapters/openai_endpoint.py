@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from opsbot.adapters.openai_format import FormatWay, carries_format, refuses_format
 from opsbot.domain import Json
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -96,6 +97,7 @@ class Capabilities:
         self._refused: set[str] = set()
         self.max_tokens_name = "max_completion_tokens" if settings.first_party else "max_tokens"
         self.system_role = "developer" if settings.first_party else "system"
+        self.format_way = FormatWay.JSON_SCHEMA
         self._tools_need_no_effort = bool(_EFFORT_MUST_BE_NONE.fullmatch(settings.model))
 
     @property
@@ -128,6 +130,8 @@ class Capabilities:
         match name:
             case "developer":
                 self.system_role = "system"
+            case "answer_format":
+                self.format_way = self.format_way.next
             case "max_tokens" | "max_completion_tokens":
                 self._refuse_limit(name)
             case "reasoning_effort" if body.get("tools") and body.get(name) != "none":
@@ -151,6 +155,8 @@ class Capabilities:
         for text in (parameter, message):
             if text == message and self._is_about_role(text, body):
                 return "developer"
+            if carries_format(body) and refuses_format(text):
+                return "answer_format"
             for name in sent:
                 # A bare "include" or "store" may be an ordinary word of the message; a parameter's name is quoted.
                 quote = r"['\"`]" if text == message and "_" not in name else ""

@@ -270,7 +270,7 @@ class OpenAIModel:
 
 def _closing(reply: Reply, *, shown: bool) -> list[ModelEvent]:
     text = [TextDelta(reply.text)] if reply.text and not shown else []
-    return [*text, *reply.calls, reply.usage, Done(reply.reason, reply.opaque)]
+    return [*text, *reply.calls, reply.usage, Done(reply.reason, reply.opaque, reply.refused)]
 
 
 def _resting(settings: ModelSettings, wait_s: float) -> ModelUnavailable:

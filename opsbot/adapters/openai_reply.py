@@ -27,6 +27,8 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     reason: str = ""
     opaque: str = ""
+    # The wire marked (part of) the text as the model's refusal.
+    refused: bool = False
 
 
 class Reader(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
+from opsbot.adapters.openai_format import instructions, responses_format
 from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
 from opsbot.adapters.openai_reply import Meter, Reply, asker_hash, count
 from opsbot.domain import AssistantMessage, Message, ToolCall, Usage
@@ -30,15 +31,17 @@ class ResponsesWire:
             "prompt_cache_key": request.prefix_key if settings.first_party else "",
             "safety_identifier": asker_hash(request.asker) if settings.first_party else "",
         }
+        wanted = request.answer_format
         body: dict[str, Any] = {
             "model": settings.model,
-            "instructions": request.system,
+            "instructions": instructions(request.system, wanted, can.format_way),
             "input": _input(request.messages, settings.model),
             "stream": True,
         }
         if tools:
             body["tools"] = tools
-        return body | can.accepted(optional)
+        strict = wanted is not None and can.strict(wanted.schema)
+        return body | can.accepted(optional) | responses_format(wanted, can.format_way, strict=strict)
 
     def reader(self, settings: ModelSettings) -> "ResponsesReader":
         return ResponsesReader(settings)
@@ -88,7 +91,8 @@ class ResponsesReader:
         reason = "length" if cut and self._reason == "stop" else self._reason
         opaque = _opaque(output, self._settings.model)
         self._meter.add(opaque)
-        return Reply(text, calls, _usage(_mapping(self._response.get("usage"))), reason, opaque)
+        usage = _usage(_mapping(self._response.get("usage")))
+        return Reply(text, calls, usage, reason, opaque, refused=any(map(_refuses, output)))
 
     def _text(self, delta: object) -> str:
         if not isinstance(delta, str):
@@ -121,6 +125,11 @@ def _is_call(item: Mapping[str, Any]) -> bool:
 
 def _call(item: Mapping[str, Any]) -> ToolCall:
     return ToolCall(str(item.get("call_id") or ""), str(item.get("name") or ""), str(item.get("arguments") or "{}"))
+
+
+def _refuses(item: Mapping[str, Any]) -> bool:
+    parts = item.get("content") if item.get("type") == "message" else None
+    return isinstance(parts, list) and any(_mapping(part).get("type") == "refusal" for part in parts)
 
 
 def _text_of(item: Mapping[str, Any]) -> str:
