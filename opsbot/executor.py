@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import structlog
@@ -81,8 +82,8 @@ class FanOut:
     untrusted: bool = True
     left_out: int = 0
 
-    def as_json(self) -> str:
-        """The answer for the model; a host-less tool's result stands alone."""
+    def as_json(self, sighting: Mapping[str, Json] = MappingProxyType({})) -> str:
+        """The answer for the model, with when and how it was seen; a host-less tool's result stands alone."""
         if set(self.results) == {""}:
             return as_json(self.results[""])
         content: dict[str, Any] = {"results": dict(self.results)} if self.combined is None else {"all": self.combined}
@@ -90,7 +91,7 @@ class FanOut:
             content["errors"] = dict(self.errors)
         if self.left_out:
             content["left_out"] = f"{self.left_out:,} items"
-        return as_json(content)
+        return as_json(content | dict(sighting))
 
 
 def _unchecked() -> None:

@@ -28,6 +28,7 @@ from opsbot.intake import Intake
 from opsbot.minutes import Minutes
 from opsbot.ports import AuditLog, Clock
 from opsbot.schema import typed_words
+from opsbot.sightings import sighting
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Looks:
     def _entry(self, event: IncomingCommand, prepared: Prepared, outcome: FanOut) -> AuditEntry:
         hosts: list[Json] = [*prepared.action.hosts]
         asked: Mapping[str, Json] = {**prepared.action.arguments, **({"hosts": hosts} if hosts else {})}
-        answer = outcome.as_json()
+        answer = outcome.as_json(sighting(prepared, self.clock.now()))
         minutes = Minutes(self.intake)
         return minutes.read(
             event.place, event.actor, self.clock.now(), tool=prepared.tool.name, asked=asked, answer=answer

@@ -26,7 +26,7 @@ from opsbot.ports import ToolSpec
 from opsbot.tooling import Container, Parameter, Tool, Unit
 
 HOSTS = "hosts"
-_HOSTS_TEXT = 'Host or group names from the inventory, "tag:WORD", or "all".'
+_HOSTS_TEXT = 'Hosts, groups, "tag:WORD" or "all".'
 _MAX_BYTES = 32 * 1024
 _MAX_DEPTH = 8
 _MAX_FAULTS = 10

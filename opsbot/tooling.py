@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -248,6 +249,9 @@ class Tool:
     What a host says outside of that taints all the same (see `vocabulary.py`).
 
     `looks(host)` yields what the tool sends by `ctx.run` to look at a host, for the gate of a key that may only look.
+
+    `by_hand`: what an engineer would type on a systemd host to see the same, as `journalctl -u {unit} -n {lines}`; the
+    model quotes it beside its evidence. A piece in brackets is left out when an argument it names is not given.
     """
 
     name: str
@@ -267,6 +271,7 @@ class Tool:
     needs: str = ""
     deferred: bool = False
     taints: bool = True
+    by_hand: str = ""
     source_file: str = ""
     source_line: int = 0
     sha256: str = field(default="", compare=False)
@@ -285,6 +290,7 @@ class Extras(TypedDict, total=False):
     needs: str
     deferred: bool
     taints: bool
+    by_hand: str
 
 
 def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Callable[[Callable[..., object]], Tool]:
@@ -294,7 +300,7 @@ def tool(*, risk: str, timeout_s: float = 20.0, **extras: Unpack[Extras]) -> Cal
         risk: `read`, `change` (one approval by default) or `danger`.
         timeout_s: Total seconds one call on one host may take, 1 to 600.
         extras: As `Tool` says: `impact` and `verify` are required unless risk is `read`; `available`, `looks`, `needs`,
-            `table`, `charts`, `combine`, `deferred` and `taints` where they fit.
+            `table`, `charts`, `combine`, `deferred`, `taints` and `by_hand` where they fit.
 
     Raises:
         ToolDefinitionError: naming file, line and remedy.
@@ -324,6 +330,9 @@ def _build(function: Callable[..., object], risk: str, timeout_s: float, extras:
         raise ToolDefinitionError(f"{where}: needs is {needs!r}; use one of {known}.")
     summary, described = _docstring(function, where)
     parameters, takes_host = _parameters(function, described, where)
+    named = set(re.findall(r"\{(\w*)\}", extras.get("by_hand", ""))) - {parameter.name for parameter in parameters}
+    if named:
+        raise ToolDefinitionError(f"{where}: by_hand names {', '.join(sorted(named))}, which it does not take.")
     if risk != Risk.READ and not takes_host:
         raise ToolDefinitionError(f"{where}: a tool with risk {risk!r} needs a `host: Host` parameter.")
     return Tool(

@@ -42,6 +42,7 @@ from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, ModelRequest, Store
 from opsbot.prompts import prompt_digest
 from opsbot.redact import HIDDEN
+from opsbot.sightings import sighting
 from opsbot.spending import turn_id
 
 log = structlog.get_logger(__name__)
@@ -237,7 +238,7 @@ class TurnLoop:
                 fan_out = await self.executor.read(prepared)
                 charts = charts_of(prepared.tool, fan_out.results, self.intake)
                 shown = charts[: await watcher.charts(charts)] if charts else ()
-                text = announcing(shown, fan_out.as_json())
+                text = announcing(shown, fan_out.as_json(sighting(prepared, now)))
                 failed = not fan_out.results
                 return self.intake.result(call.call_id, text, failed=failed, untrusted=fan_out.untrusted)
 

@@ -136,7 +136,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT, PATH)
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks, by_hand="df -h; df -i[; du -x {path}]")
 def disk_usage(ctx: Context, host: Host, path: str | None = None) -> dict[str, object]:
     """List file systems, the fullest first, and the largest directories and files of the fullest one or below a path.
 

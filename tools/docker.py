@@ -103,7 +103,7 @@ def _list_looks(host: Host) -> Iterator[Look]:
     yield script_look(_LIST)
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_list_looks)
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_list_looks, by_hand="docker ps -a")
 def docker_containers(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's containers (docker or podman): state, health, restarts, image, ports; those in trouble first.
 
@@ -131,7 +131,14 @@ def _log_looks(host: Host) -> Iterator[Look]:
     yield script_look(_LOGS, CONTAINER, NUMBER)
 
 
-@tool(risk="read", timeout_s=30, table=_logs_table, deferred=True, looks=_log_looks)
+@tool(
+    risk="read",
+    timeout_s=30,
+    table=_logs_table,
+    deferred=True,
+    looks=_log_looks,
+    by_hand="docker logs -t -n {lines} {container}",
+)
 def docker_logs(ctx: Context, host: Host, container: Container, lines: int = 50) -> dict[str, object]:
     """Read a container's newest log lines (docker or podman), oldest first, times in UTC.
 

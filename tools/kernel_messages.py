@@ -91,7 +91,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT, NUMBER.within("-", "h"), _PATTERN)
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks, by_hand="dmesg -T")
 def kernel_messages(ctx: Context, host: Host, hours: Annotated[int, Field(ge=1, le=720)] = 24) -> dict[str, object]:
     """Report trouble the kernel logged: out of memory, disk, file system, hardware, hangs, crashes; the worst first.
 

@@ -97,7 +97,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT)
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks, by_hand="systemctl --failed")
 def list_failed_units(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's failed units of any kind, and those that keep restarting or hang.
 

@@ -28,13 +28,13 @@ def _table(results: Mapping[str, Any]) -> Table:
 
 @tool(risk="read", table=_table, taints=False)
 def list_hosts(ctx: Context, group: str | None = None, environment: str | None = None) -> dict[str, object]:
-    """List the managed servers with their environment, groups, tags and the services that may be restarted there.
+    """List servers with environment, groups, tags and the services that may be restarted there.
 
-    Reads only the inventory. A long list is cut: narrow it by group.
+    A long list is cut: narrow it.
 
     Args:
-        group: Only servers in this group, or with a tag as `tag:WORD`.
-        environment: Only servers of this environment.
+        group: Group, or `tag:WORD`.
+        environment: Environment.
     """
     groups = sorted({name for host in ctx.hosts for name in host.groups})
     tags = sorted({_TAG + tag for host in ctx.hosts for tag in host.tags})

@@ -150,7 +150,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT)
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks, by_hand="ss -tulpn")
 def network_ports(ctx: Context, host: Host) -> dict[str, object]:
     """List what listens on a server (TCP and UDP), for which unit, and count live connections by state and peer.
 

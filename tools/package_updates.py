@@ -87,7 +87,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT)
 
 
-@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=30, table=_table, deferred=True, looks=_looks, by_hand="apt list --upgradable")
 def package_updates(ctx: Context, host: Host) -> dict[str, object]:
     """Count and list a server's pending package updates, security first, and say whether a reboot is due and why.
 

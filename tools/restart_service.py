@@ -55,9 +55,9 @@ def _settled(before: Impact, now: UnitFacts) -> ServiceEnd:
 
 @tool(risk="change", timeout_s=90, impact=impact, verify=verify, available=service_serves, needs="restart")
 def restart_service(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
-    """Propose to restart one service on the given servers; nothing happens until a person has approved it.
+    """Propose to restart a service; nothing happens until a person has approved it.
 
-    Only services the inventory allows on that server. Look at the service and its log first, and say why.
+    Only services the inventory allows there. Look at the service and its log first, and say why.
 
     Args:
         unit: Service name.

@@ -57,11 +57,13 @@ def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-@tool(risk="read", timeout_s=15, table=_table, taints=False)
+@tool(
+    risk="read", timeout_s=15, table=_table, taints=False, by_hand="uptime; free -m; df -h; df -i; systemctl --failed"
+)
 def server_status(ctx: Context, host: Host) -> dict[str, object]:
     """Report a server's load, CPU, memory, swap, disks, inodes, uptime and failed services, as they are now.
 
-    null means unknown. Compare load with the number of CPUs.
+    null: unknown. Compare load with the number of CPUs.
     """
     facts = ctx.facts(host)
     used = facts.memory_total_bytes - facts.memory_available_bytes

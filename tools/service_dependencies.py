@@ -113,7 +113,14 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT, UNIT)
 
 
-@tool(risk="read", timeout_s=25, table=_table, deferred=True, looks=_looks)
+@tool(
+    risk="read",
+    timeout_s=25,
+    table=_table,
+    deferred=True,
+    looks=_looks,
+    by_hand="systemctl list-dependencies --all {unit}",
+)
 def service_dependencies(ctx: Context, host: Host, unit: Unit) -> dict[str, object]:
     """Tell what a service needs, what needs it, and what triggers it, each with its state; broken links first.
 

@@ -35,11 +35,11 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-@tool(risk="read", timeout_s=15, table=_table, taints=False)
+@tool(risk="read", timeout_s=15, table=_table, taints=False, by_hand="[systemctl status {unit}]")
 def service_status(ctx: Context, host: Host, unit: Unit | None = None) -> dict[str, object]:
     """Report the state of one service, or without a name list the services worth a look: failed ones first.
 
-    null means unknown. `restarts` counts automatic restarts since the last manual one.
+    null: unknown. `restarts`: automatic ones since the last manual one.
 
     Args:
         unit: Service name; leave it out for a list.

@@ -139,7 +139,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield script_look(_SCRIPT)
 
 
-@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=20, table=_table, deferred=True, looks=_looks, by_hand="systemctl list-timers --all")
 def timers_and_cron(ctx: Context, host: Host) -> dict[str, object]:
     """List a server's systemd timers (next and last run, its result) and cron jobs (schedule, command name).
 

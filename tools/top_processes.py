@@ -147,7 +147,7 @@ def _looks(host: Host) -> Iterator[Look]:
     yield from (script_look(_SCRIPT, by) for by in ("cpu", "memory"))
 
 
-@tool(risk="read", timeout_s=15, table=_table, deferred=True, looks=_looks)
+@tool(risk="read", timeout_s=15, table=_table, deferred=True, looks=_looks, by_hand="top -b -n 1")
 def top_processes(ctx: Context, host: Host, by: Literal["cpu", "memory"] = "cpu") -> dict[str, object]:
     """List what uses the CPU (measured over one second) or the memory of a server, and what is stuck.
 

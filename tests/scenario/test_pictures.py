@@ -121,7 +121,7 @@ async def test_a_turn_without_charts_says_nothing_of_pictures(tmp_path: Path) ->
     async with house(tmp_path, call("tides", hosts=["web-1"], charts=0), answer) as home:
         await home.says(ALICE, "since when?")
         assert home.world.chat.pictured == []
-    assert seen == ['{"results": {"web-1": {"charts": 0}}}']
+    assert seen == ['{"results": {"web-1": {"charts": 0}}, "at": "2026-11-22T03:00:00Z"}']
 
 
 async def test_a_private_command_shows_its_chart_to_the_person_alone(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_schema_is_compact_and_closed() -> None:
                 "type": "array",
                 "items": {"type": "string"},
                 "minItems": 1,
-                "description": 'Host or group names from the inventory, "tag:WORD", or "all".',
+                "description": 'Hosts, groups, "tag:WORD" or "all".',
             },
             "unit": {"type": "string", "description": "Service name."},
             "lines": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50, "description": "How many lines."},
