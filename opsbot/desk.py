@@ -42,7 +42,7 @@ from opsbot.executor import Executor
 from opsbot.lasting import Lasting
 from opsbot.lifetimes import why_over
 from opsbot.openings import Openings, with_others
-from opsbot.pace import Pace, check_was_read
+from opsbot.pace import LONGEST, Pace, check_was_read
 from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
 from opsbot.register import Register
@@ -85,7 +85,6 @@ class ApprovalDesk:
     _looked_at: dict[str, float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _unreported: set[str] = field(default_factory=set)
-    _approved_at: dict[str, datetime] = field(default_factory=dict)
     _lasting: set[str] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -190,7 +189,7 @@ class ApprovalDesk:
                 await self.register.check(approval, pressed)
                 if click.approve:
                     await self._check_not_held(approval)
-                decided = self._reviewed(approval, actor, click)
+                decided = self._reviewed(approval, actor, click, await self._approved_last(actor))
             except ApprovalError as error:
                 await self.register.refuse(approval, actor, "approve" if click.approve else "deny", error)
                 raise
@@ -204,8 +203,6 @@ class ApprovalDesk:
                 break
             except Conflict:
                 approval = await self.store.approvals.get(approval_id) or approval
-        if click.approve:
-            self._approved_at[self.rules.person(actor)] = self.clock.now()
         if decided.standing is not None:
             self._lasting.add(decided.id)
         log.info(kind, approval_id=decided.id, actor=actor.key, state=decided.state)
@@ -219,8 +216,15 @@ class ApprovalDesk:
         except HeldBack as error:
             raise NotAllowed(f"It does not count. {error}") from error
 
-    def _reviewed(self, approval: Approval, actor: Actor, click: Click) -> Approval:
-        """Return the approval after this click. Raises ApprovalError."""
+    async def _approved_last(self, actor: Actor) -> datetime | None:
+        """When the same person last approved anything, as the store knows: by whichever process, before any restart."""
+        now, person = self.clock.now(), self.rules.person(actor)
+        recent = await self.store.approvals.since(now - LONGEST)
+        counted = [review for approval in recent for review in approval.reviews if review.approve and review.at <= now]
+        return max((review.at for review in counted if self.rules.person(review.actor) == person), default=None)
+
+    def _reviewed(self, approval: Approval, actor: Actor, click: Click, last: datetime | None) -> Approval:
+        """Return the approval after this click; `last`: the same person's last approval. Raises ApprovalError."""
         now = self.clock.moment()
         minutes = self.executor.standing_minutes(approval)
         if click.for_a_while and minutes <= 0:
@@ -228,7 +232,7 @@ class ApprovalDesk:
         decided = approvals.review(approval, actor, click, now=now, rules=self.rules)
         if click.approve:
             # Last, so that who may not approve is told that, and not to read first.
-            check_was_read(self.pace, approval, self._approved_at.get(self.rules.person(actor)), now.at)
+            check_was_read(self.pace, approval, last, now.at)
         return standing.granted(decided, minutes, now)
 
     async def order(self, approval_id: str, actor: Actor, verb: OrderVerb, *, pressed: Pressed | None) -> Order:

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from opsbot.domain import Approval
 from opsbot.errors import TooEarly, TooManyRequests
 
+# Nothing that can still be approved was asked for longer ago: `approval_expires_s` is at most 1,800.
+LONGEST = timedelta(seconds=1860)
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

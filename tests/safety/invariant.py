@@ -7,6 +7,7 @@ whom nobody contradicted; or an approval for a while of the very same request, w
 Nothing happens while actions are stopped or frozen there, and each request counts once a host.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -143,7 +144,7 @@ class Ledger:
         self.storm = False
         self.broken = ""
         self._go_on: dict[str, Instant] = {}
-        self._approved_last: dict[str, Instant] = {}
+        self._approvals: deque[tuple[Request, Word]] = deque(maxlen=100)
         self._shown: dict[str, int] = {}
         self._changed: set[str] = set()
 
@@ -183,10 +184,6 @@ class Ledger:
                     request.stands_on.ended = request.stands_on.ended or "it did not go well when it counted again"
         self._changed.clear()
 
-    def dies(self) -> None:
-        """The process ends: the next one does not know when somebody approved something else last."""
-        self._approved_last.clear()
-
     def starts_anew(self) -> None:
         """The bot's machine starts anew: nothing tells how long it was away."""
         for request in self.requests.values():
@@ -209,19 +206,22 @@ class Ledger:
         why_not = self._against(request, person, now)
         if for_a_while and not self._offered(request):
             why_not = why_not or "not offered for a while"
-        request.words.append(Word(person, now, for_a_while, why_not))
+        word = Word(person, now, for_a_while, why_not)
+        request.words.append(word)
         if not why_not and not self.storm:
-            self._approved_last[person] = now
+            self._approvals.append((request, word))
 
     def _against(self, request: Request, person: str, now: Instant) -> str:
-        approval, last = request.card.approval, self._approved_last.get(person)
+        approval = request.card.approval
         if not self._may_approve(person) or person == approval.requester.key:
             return "no approver of this"
         if request.made.over(now, LIFETIME_S):
             return "too late"
         if any(self.held(host, target, now) for host in approval.action.hosts for target in (_target(request.card),)):
             return "while it was held back"
-        for earlier in (request.shown, last):
+        # Also across restarts. What a narrowing voided is forgotten, as the click is on the card.
+        last = [word.at for other, word in self._approvals if word.person == person and word in other.words]
+        for earlier in (request.shown, *last):
             if earlier is not None and 0 <= (now.wall - earlier.wall).total_seconds() < self.rules.read_s:
                 return "before it could be read"
         return ""

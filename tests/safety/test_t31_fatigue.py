@@ -122,6 +122,23 @@ async def test_one_person_cannot_press_through_cards_that_have_been_there_for_lo
     await house.stop()
 
 
+async def test_a_restart_does_not_forget_when_somebody_last_approved() -> None:
+    house = await started(world())
+    for n in range(2):
+        await house.types(ALICE, f"restart nginx app-{n}")
+    house.world.clock.advance(60)
+    await house.clicks(BOB, "approve", 0)
+    await house.stop()
+    again = await started(house.world)
+    await again.clicks(BOB, "approve", 1)
+    assert sum(again.world.machines.restarts.values()) == 1
+    assert "you approved another request" in again.whispered
+    again.world.clock.advance(2)
+    await again.clicks(BOB, "approve", 1)
+    assert sum(again.world.machines.restarts.values()) == 2
+    await again.stop()
+
+
 async def test_a_card_that_was_never_shown_cannot_be_approved() -> None:
     """The record is there, the card is not: whoever knows the id still cannot approve what nobody can read."""
     house = await started(world())

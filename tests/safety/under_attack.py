@@ -169,7 +169,6 @@ class Stage:
         """The process ends as by SIGKILL and another one begins."""
         self._note("the process dies")
         self.counts["processes killed"] += 1
-        self.ledger.dies()
         self._house.die()
         await asyncio.sleep(0)
         await self._house.stop()  # only to let its threads go: nothing of it runs any more
