@@ -16,6 +16,7 @@ from opsbot.escalation import Escalation
 from opsbot.executor import Executor, Surroundings
 from opsbot.exits import RedactedChat
 from opsbot.identity import Identity
+from opsbot.incident_report import ReportRules
 from opsbot.intake import Intake
 from opsbot.looking import Looks
 from opsbot.metering import Meter
@@ -28,6 +29,7 @@ from opsbot.recorder import Recorder, RecordingMachines
 from opsbot.redact import Redactor
 from opsbot.register import Register
 from opsbot.replica import Replica
+from opsbot.reporting import Reporting
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
@@ -38,6 +40,7 @@ from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.throttle import Rates, Throttle, TurnPlaces
 from opsbot.turn import Limits, TurnLoop, spoken_reason
+from opsbot.typed_answers import Asking
 from opsbot.usage import UsageReports
 from opsbot.vocabulary import Vocabulary
 
@@ -87,6 +90,7 @@ class Settings:
     sample_every_s: float = 0.0
     brakes: Brakes = field(default_factory=Brakes)
     spending: Spending = field(default_factory=Spending)
+    reports: ReportRules = field(default_factory=ReportRules)
 
 
 class _KnownWords:
@@ -223,6 +227,18 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             meter=meter,
             usage=UsageReports(ports.store.usage, settings.rules, settings.spending.budgets, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
+            reporting=Reporting(
+                store=ports.store,
+                chat=chat,
+                delivery=delivery,
+                asking=None if settings.spending.endpoint == "none" else Asking(ports.model, meter),
+                catalogue=catalogue,
+                rules=settings.rules,
+                intake=intake,
+                clock=ports.clock,
+                seals=seals,
+                reports=settings.reports,
+            ),
             strangers=Strangers(ports.store.audit, delivery, ports.clock),
             bot_name=settings.bot_name,
         )

@@ -210,6 +210,7 @@ async def _running(
         sample_every_s=sample_every_s,
         brakes=Brakes(base.config.caps(), base.config.freezes(), base.switch),
         spending=Spending(mind.endpoint, base.config.budgets()),
+        reports=base.config.report_rules(),
     )
     folder, embedder = base.config.runbooks_folder(), chosen_embedder(base.config, base.secrets)
     ports = Ports(

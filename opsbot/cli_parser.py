@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_usage(commands)
     _add_runbooks(commands)
+    _add_report(commands)
     _add_manifest(commands)
     return parser
 
@@ -280,6 +281,14 @@ def _add_runbooks(commands: _Commands) -> None:
     search = _command(actions, "search", "search as the bot does", "cli_runbooks:search", examples)
     search.add_argument("words", nargs="+", help="what it is about; several words need no quotes")
     search.add_argument("--incidents", action="store_true", help="search past incidents, not runbooks")
+
+
+def _add_report(commands: _Commands) -> None:
+    examples = "  opsbot report 7KQ2M4AB > incident.md\n  opsbot report 7KQ2M4AB --format json | jq .words.title\n"
+    does = "print an incident report, a draft or a published one, beside a running bot"
+    report = _command(commands, "report", does, "cli_report:show", examples)
+    report.add_argument("id", metavar="ID", help="the report's id, as on its card")
+    report.add_argument("--format", choices=("md", "json"), default="md", help="what to print (default: md)")
 
 
 def _add_audit_export(actions: _Commands) -> None:

@@ -129,9 +129,26 @@ class ShowUsage:
     days: int = 7
 
 
+@dataclass(frozen=True, slots=True)
+class MakeReport:
+    """Write a report of this thread's incident."""
+
+
 Brake: TypeAlias = Freeze | Unfreeze | ListFreezes | StopAll | ResumeAll
 Command: TypeAlias = (
-    Read | Propose | Ask | ListTools | ListApprovals | Explain | Withdraw | LeaveOut | Reset | Help | ShowUsage | Brake
+    Read
+    | Propose
+    | Ask
+    | ListTools
+    | ListApprovals
+    | Explain
+    | Withdraw
+    | LeaveOut
+    | Reset
+    | Help
+    | ShowUsage
+    | MakeReport
+    | Brake
 )
 
 
@@ -214,6 +231,7 @@ _OTHERS = (
     Usage("stop-all [REASON]", "stop every action at once; reads go on"),
     Usage("resume-all [REASON]", "let actions go on: two approvers"),
     Usage("usage [day|person|conversation|turn] [DAYS]", "what the model took: tokens, cost, share from its cache"),
+    Usage("report", "in a thread: write its incident report, as a draft to edit and publish"),
     Usage("ask TEXT", "ask the model"),
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
@@ -409,6 +427,7 @@ _PARSERS: dict[str, _Parser] = {
     "usage": _show_usage,
     "tools": lambda words, _: _alone("tools", words, ListTools()),
     "approvals": lambda words, _: _alone("approvals", words, ListApprovals()),
+    "report": lambda words, _: _alone("report", words, MakeReport()),
     "reset": lambda words, _: _alone("reset", words, Reset()),
     "help": lambda words, _: Help(),
 }

@@ -35,6 +35,7 @@ from opsbot.config_yaml import Document, read_file, read_yaml
 from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
 from opsbot.errors import ConfigError
 from opsbot.freezes import PlannedFreeze
+from opsbot.incident_report import ReportRules
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
@@ -155,6 +156,11 @@ class Config:
     def budgets(self) -> Budgets:
         """Return what the model may take."""
         return budgets_of(self.settings.budget)
+
+    def report_rules(self) -> ReportRules:
+        """Return what holds for incident reports."""
+        reports = self.settings.reports
+        return ReportRules(channel=reports.channel or "", askers=reports.editors == "askers")
 
     def prices(self) -> Mapping[str, Price]:
         """Return the operator's own prices, by model."""

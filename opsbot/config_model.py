@@ -227,12 +227,20 @@ def completed(host: HostEntry, defaults: HostDefaults) -> HostEntry:
     return host.model_copy(update={setting: getattr(defaults, setting) for setting in unnamed})
 
 
+class Reports(Section):
+    """Incident reports: who may edit and publish them, and where they go besides their thread."""
+
+    channel: OneChannelId | None = None
+    editors: Literal["approvers", "askers"] = "approvers"
+
+
 class Settings(Section):
     """The whole of config.yaml."""
 
     slack: Slack | None = None
     model: Model = Model()
     runbooks: Runbooks = Runbooks()
+    reports: Reports = Reports()
     store: Store = Store()
     tools: Tools = Tools()
     policy: Policy = Policy()

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from opsbot.errors import CommandFailed
+from opsbot.incident_report import IncidentReport, Words
 
 # A value as JSON knows it. Recursive for the type checker only: resolving it at run time would never end.
 if TYPE_CHECKING:
@@ -782,7 +783,35 @@ class IncomingStop:
     actor: Actor
 
 
-Incoming: TypeAlias = IncomingMessage | IncomingCommand | IncomingDecision | IncomingStop
+@dataclass(frozen=True, slots=True)
+class IncomingReportClick:
+    """A click on a report's draft. `verb`: edit, publish or discard. `trigger` opens a form, once and soon."""
+
+    place: Place
+    actor: Actor
+    report_id: str
+    verb: str
+    message_id: str
+    seal: str = ""
+    reply_to: str = ""
+    trigger: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingReportEdit:
+    """A report's form was sent. `version`: which the person had before them, proved by `seal`."""
+
+    place: Place
+    actor: Actor
+    report_id: str
+    version: int
+    seal: str
+    words: Words
+
+
+Incoming: TypeAlias = (
+    IncomingMessage | IncomingCommand | IncomingDecision | IncomingStop | IncomingReportClick | IncomingReportEdit
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -876,7 +905,25 @@ class Card:
     held: str = ""
 
 
-Content: TypeAlias = Text | Report | Card
+@dataclass(frozen=True, slots=True)
+class IncidentCard:
+    """An incident's report: with `seal` its draft, which can be edited and published; `final` its published form."""
+
+    report: IncidentReport
+    seal: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A file for people. `name` is unique in its thread."""
+
+    name: str
+    title: str
+    text: str = field(repr=False)
+
+
+Content: TypeAlias = Text | Report | Card | IncidentCard
 
 
 class OutboxState(StrEnum):

@@ -11,6 +11,7 @@ from opsbot.domain import (
     Chart,
     Content,
     HostOutcome,
+    IncidentCard,
     Json,
     MessageRef,
     Place,
@@ -18,6 +19,7 @@ from opsbot.domain import (
     Step,
     Table,
     Text,
+    TextFile,
 )
 from opsbot.intake import Intake
 from opsbot.ports import Chat, LiveText
@@ -51,6 +53,12 @@ class RedactedChat:
 
     async def pictures(self, place: Place, charts: Sequence[Chart], *, to: Actor | None = None) -> None:
         await self._chat.pictures(place, [self._intake.chart(chart) for chart in charts], to=to)
+
+    async def files(self, place: Place, files: Sequence[TextFile], *, look: bool = False) -> None:
+        await self._chat.files(place, [replace(file, text=self._redactor.text(file.text)) for file in files], look=look)
+
+    async def form(self, trigger: str, place: Place, card: IncidentCard) -> None:
+        await self._chat.form(trigger, place, _incident(card, self._redactor.text))
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         return await self._chat.find(place, key)
@@ -87,8 +95,24 @@ def redacted(content: Content, redact: Redact) -> Content:
         case Card():
             steps = tuple(Step(redact(step.title), step.state, redact(step.detail)) for step in content.steps)
             return replace(content, approval=_approval(content.approval, redact), steps=steps)
+        case IncidentCard():
+            return _incident(content, redact)
         case _:
             assert_never(content)
+
+
+def _incident(card: IncidentCard, redact: Redact) -> IncidentCard:
+    """What tools and hosts said in it is clean already; these are words of the model and of people."""
+    words = card.report.words
+    clean = replace(
+        words,
+        title=redact(words.title),
+        summary=redact(words.summary),
+        impact=redact(words.impact),
+        causes=tuple(replace(cause, text=redact(cause.text)) for cause in words.causes),
+        follow_ups=tuple(replace(each, text=redact(each.text)) for each in words.follow_ups),
+    )
+    return replace(card, report=replace(card.report, words=clean, note=redact(card.report.note)))
 
 
 def _table(table: Table, redact: Redact) -> Table:

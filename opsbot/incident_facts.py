@@ -24,7 +24,19 @@ from opsbot.readable import plain_line
 from opsbot.timeline import told
 
 # Of no use to whoever reads what happened.
-_QUIET = frozenset({"conversation.replied", "conversation.reset", "person.refused", "event.refused"})
+_QUIET = frozenset(
+    {
+        "conversation.replied",
+        "conversation.reset",
+        "decision.refused",
+        "event.refused",
+        "person.refused",
+        "report.discarded",
+        "report.drafted",
+        "report.edited",
+        "report.refused",
+    }
+)
 # A quotation of fewer letters and digits says nothing: it stands everywhere.
 _QUOTE_MIN = 4
 _LINE_CHARS = 400

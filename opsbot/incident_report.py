@@ -144,3 +144,11 @@ class IncidentReport:
     closed_at: datetime | None = None
     closing: str = ""
     delivered: bool = field(default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRules:
+    """Where published reports also go (a channel's id, or ""), and whether everybody who may ask may edit them."""
+
+    channel: str = ""
+    askers: bool = False

@@ -2,7 +2,8 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib.resources import files
 from string import Template
 from typing import Annotated, TypeAlias
@@ -10,7 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsbot.answer_format import AnswerFormat
-from opsbot.domain import AssistantMessage, Conversation, Json, Message, ToolResult, UserMessage
+from opsbot.domain import Actor, AssistantMessage, Conversation, Json, Message, ToolResult, UserMessage
 from opsbot.incident_facts import Seen
 from opsbot.incident_report import (
     CAUSE_MAX,
@@ -24,7 +25,9 @@ from opsbot.incident_report import (
     TITLE_MAX,
     Cause,
     Confidence,
+    Facts,
     FollowUp,
+    HostsSeen,
     Words,
 )
 from opsbot.intake import Intake
@@ -50,12 +53,17 @@ class Sorted:
 
 def instructions(seen: Seen, people: Sequence[str]) -> str:
     """Return the system prompt for a report."""
-    template = Template(files("opsbot.prompts").joinpath("report.txt").read_text(encoding="utf-8"))
+    template = Template(files("opsbot.prompts").joinpath("incident.txt").read_text(encoding="utf-8"))
     hosts = ", ".join(sorted(seen.answered)[:_HOSTS_LISTED]) or "none"
     return template.substitute(hosts=hosts, people=", ".join(people) or "none")
 
 
-def record_of(conversation: Conversation) -> str:
+def record_of(conversation: Conversation, asker: Actor, at: datetime) -> tuple[UserMessage]:
+    """Return what the model is sent: the thread written down, from whoever asked for the report."""
+    return (UserMessage(f"Write the report. The record:\n{written_down(conversation)}", asker, at),)
+
+
+def written_down(conversation: Conversation) -> str:
     """Write the thread down for the model, the newest part if it is long, fenced by a mark that it does not contain."""
     tools = {c.call_id: c.tool for m in conversation.messages if isinstance(m, AssistantMessage) for c in m.calls}
     lines: list[str] = []
@@ -209,3 +217,35 @@ def _cause(form: _CauseForm, seen: Seen, intake: Intake) -> Cause:
     proven = any(each.source for each in evidence)
     confidence = form.confidence if proven else Confidence.LOW
     return Cause(intake.line(form.text, limit=CAUSE_MAX), confidence, evidence)
+
+
+# --- without the model -----------------------------------------------------------------------------------------------
+
+
+def words_by_code(facts: Facts, hosts: HostsSeen) -> Words:
+    """Say in plain words what is recorded, where no model says more."""
+    where = ", ".join((*hosts.unclear, *hosts.unseen)[:3])
+    title = f"Incident of {facts.began:%Y-%m-%d %H:%M} UTC{f' on {where}' if where else ''}"
+    done = ", ".join(f"{deed.action} ({deed.state})" for deed in facts.deeds[:5]) or "none"
+    seen = len(hosts.unclear)
+    summary = f"{len(facts.people)} people wrote, {seen} hosts answered a tool. Actions asked for: {done}."
+    return Words(title[:TITLE_MAX], summary[:SUMMARY_MAX])
+
+
+def edited(before: Words, after: Words, intake: Intake) -> Words:
+    """Return a person's words, clean; a cause keeps its evidence if it stays as it was, or only its words change."""
+    same_number = len(before.causes) == len(after.causes)
+    known = {cause.text: cause.evidence for cause in before.causes}
+    causes = []
+    for number, cause in enumerate(after.causes[:CAUSES_MAX]):
+        text = intake.line(cause.text, limit=CAUSE_MAX)
+        evidence = known.get(text, before.causes[number].evidence if same_number else ())
+        causes.append(Cause(text, cause.confidence, evidence))
+    follow_ups = (replace(f, text=intake.line(f.text, limit=FOLLOW_UP_MAX)) for f in after.follow_ups[:FOLLOW_UPS_MAX])
+    return Words(
+        title=intake.line(after.title, limit=TITLE_MAX),
+        summary=intake.text(after.summary, limit=SUMMARY_MAX),
+        impact=intake.text(after.impact, limit=IMPACT_MAX),
+        causes=tuple(causes),
+        follow_ups=tuple(follow_ups),
+    )

@@ -16,6 +16,8 @@ from opsbot.domain import (
     IncomingCommand,
     IncomingDecision,
     IncomingMessage,
+    IncomingReportClick,
+    IncomingReportEdit,
     IncomingStop,
     Json,
     Report,
@@ -110,13 +112,13 @@ class Looks:
         match event:
             case IncomingCommand():
                 content = await self._unrecorded_command(event, error)
-            case IncomingDecision():
+            case IncomingDecision() | IncomingReportClick():
                 content = _refused(
                     f"This click does not count, and nothing was run: {error} Press it again after that."
                 )
             case IncomingMessage() if event.addressed or event.place.direct:
                 content = _refused(f"I cannot answer, since I can write nothing down: {error} {_STILL}")
-            case IncomingMessage() | IncomingStop():
+            case IncomingMessage() | IncomingStop() | IncomingReportEdit():
                 content = None
         if content is not None:
             await self._tell(event, content)

@@ -24,7 +24,9 @@ from opsbot.domain import (
     History,
     Host,
     InboxItem,
+    IncidentCard,
     Incoming,
+    IncomingReportEdit,
     Json,
     Lease,
     LogLine,
@@ -38,6 +40,7 @@ from opsbot.domain import (
     Place,
     Sample,
     ServerFacts,
+    TextFile,
     ToolCall,
     UnitFacts,
     UnitVerb,
@@ -46,6 +49,7 @@ from opsbot.domain import (
 )
 from opsbot.holds import Hold
 from opsbot.passage_ports import Incidents, Passages
+from opsbot.report_ports import IncidentReports
 from opsbot.spending import ModelCall, Split, Sum, Totals
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -167,6 +171,22 @@ class Chat(Protocol):
 
         Raises:
             ChatError: not all of them can be seen; the text says why.
+        """
+        ...
+
+    async def files(self, place: Place, files: Sequence[TextFile], *, look: bool = False) -> None:
+        """Hand files to people. `look`: they may be there already, and are looked for first.
+
+        Raises:
+            ChatError: not all of them can be seen; the text says why.
+        """
+        ...
+
+    async def form(self, trigger: str, place: Place, card: IncidentCard) -> None:
+        """Open the form in which a report's draft is edited, for whoever the trigger belongs to.
+
+        Raises:
+            ChatError: it is not open; the text says what to do.
         """
         ...
 
@@ -555,6 +575,10 @@ class AuditLog(Protocol):
         """Return the records of one approval, in order, without reading the rest."""
         ...
 
+    async def of_conversation(self, conversation_id: str, *, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the newest records of a conversation, in order. Reads the whole log: not for every message."""
+        ...
+
     async def newest(self, kind: str) -> AuditRecord | None:
         """Return the newest record of this kind."""
         ...
@@ -643,6 +667,8 @@ class Store(Protocol):
     def passages(self) -> Passages: ...
     @property
     def incidents(self) -> Incidents: ...
+    @property
+    def reports(self) -> IncidentReports: ...
 
     async def close(self) -> None:
         """Close the database."""
@@ -676,6 +702,14 @@ class Handler(Protocol):
 
     async def knows(self, place: Place) -> bool:
         """Whether a conversation exists at this place, so that thread replies without a mention are for us."""
+        ...
+
+    async def faults(self, edit: IncomingReportEdit) -> Mapping[str, str]:
+        """Say what keeps a report from being changed so, by the form's field; {}: nothing does, it can be accepted.
+
+        Raises:
+            StoreError: that cannot be told now.
+        """
         ...
 
     def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:

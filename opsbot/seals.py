@@ -32,6 +32,16 @@ class ButtonSeals:
         code = hmac.digest(self._key, f"{approval.id}\n{approval.digest}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(code[:_BYTES]).decode().rstrip("=")
 
+    def of_report(self, report_id: str, version: int) -> str:
+        """Return the seal for the buttons and the form of a report in this version."""
+        code = hmac.digest(self._key, f"report\n{report_id}\n{version}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(code[:_BYTES]).decode().rstrip("=")
+
+    def fits_report(self, seal: str, report_id: str, version: int) -> bool:
+        """Whether opsbot made this seal for the report in this version."""
+        expected = self.of_report(report_id, version)
+        return hmac.compare_digest(expected.encode(), seal.encode(errors="surrogatepass"))
+
     def check(self, approval: Approval, seal: str) -> None:
         """Raise WrongCard unless the seal is that of the request as it stands now."""
         if not hmac.compare_digest(self.of(approval).encode(), seal.encode(errors="surrogatepass")):

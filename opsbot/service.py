@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -27,6 +27,8 @@ from opsbot.domain import (
     IncomingCommand,
     IncomingDecision,
     IncomingMessage,
+    IncomingReportClick,
+    IncomingReportEdit,
     IncomingStop,
     MessageRef,
     OrderVerb,
@@ -50,6 +52,7 @@ from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
 from opsbot.replica import Replica
+from opsbot.reporting import Reporting
 from opsbot.rollout import pause_text
 from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
@@ -89,6 +92,7 @@ class Parts:
     strangers: Strangers
     meter: Meter
     usage: UsageReports
+    reporting: Reporting
     bot_name: str = "opsbot"
 
     @property
@@ -144,7 +148,7 @@ class Service:
             log.error("event.not_written", error=str(error))
             if self._parts.looks.is_new(keys):
                 self._background.begin_guarded("unrecorded", self._unrecorded(event, error))
-            if isinstance(event, IncomingMessage):
+            if isinstance(event, IncomingMessage | IncomingReportEdit):
                 raise  # not acknowledged: it comes again, perhaps to a database that works
             return True
         if item_id is None:
@@ -154,7 +158,7 @@ class Service:
 
     def _let_in(self, event: Incoming) -> bool:
         """Whether there is room for it. What stops or decides anything is always let in."""
-        if isinstance(event, IncomingDecision | IncomingStop) or _urgent(event):
+        if isinstance(event, IncomingDecision | IncomingStop | IncomingReportEdit) or _urgent(event):
             return True
         person = self._parts.rules.person(event.actor)
         try:
@@ -174,6 +178,10 @@ class Service:
     async def knows(self, place: Place) -> bool:
         """Whether there is a conversation in this thread."""
         return (await self._parts.store.conversations.load(place)).version > 0
+
+    async def faults(self, edit: IncomingReportEdit) -> Mapping[str, str]:
+        """Say what keeps a report from being changed so."""
+        return await self._parts.reporting.faults(replace(edit, actor=await self._parts.identify(edit.actor)))
 
     def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:
         """Note somebody who is no person of the workspace."""
@@ -237,6 +245,8 @@ class Service:
                 await self._on_decision(event)
             case IncomingStop():
                 await self._on_stop(event)
+            case IncomingReportClick() | IncomingReportEdit():
+                await self._on_report(event, item)
             case _:
                 assert_never(event)
 
@@ -259,7 +269,8 @@ class Service:
         raise audited(BadArguments(decision.reason))
 
     async def _tell(self, event: Incoming, content: Content) -> None:
-        reply_to = event.reply_to if isinstance(event, IncomingCommand | IncomingDecision) else ""
+        replied = IncomingCommand | IncomingDecision | IncomingReportClick
+        reply_to = event.reply_to if isinstance(event, replied) else ""
         await self._parts.delivery.whisper(event.place, event.actor, content, reply_to=reply_to)
 
     # --- messages, decisions, stops ----------------------------------------------------------------------------------
@@ -297,6 +308,16 @@ class Service:
             out = await desk.named(approval_id, event.chosen)
             return replies.narrowed(await desk.narrow(approval_id, actor, out, pressed=pressed))
         raise BadArguments(f"{event.verb[:20]!r} is not a decision.")
+
+    async def _on_report(self, event: IncomingReportClick | IncomingReportEdit, item: InboxItem) -> None:
+        await self._check_may_ask(event)
+        reporting = self._parts.reporting
+        if isinstance(event, IncomingReportEdit):
+            said = Text(await reporting.edit(event))
+        else:
+            said = Text(await reporting.press(event, item.id), trusted=True)
+        if said.markdown:
+            await self._tell(event, said)
 
     async def _plan(self, approval_id: str) -> Report:
         """Show what approving would do; once that is decided, what became of it."""
@@ -336,6 +357,8 @@ class Service:
                 await self._amend(event, item, amendment)
             case commands.Reset():
                 await self._reset(event, item)
+            case commands.MakeReport():
+                await self._parts.reporting.make(event.place, event.actor, f"command:{item.id}")
             case commands.Help():
                 await self._reply(event, item, await self._noted(answers.help_report(self._parts.bot_name)))
             case _ as brake:
@@ -463,7 +486,7 @@ class Service:
         await self._life.stop()
 
 
-def _urgent(event: IncomingMessage | IncomingCommand) -> bool:
+def _urgent(event: Incoming) -> bool:
     """Whether it is a command that stops or decides something."""
     return isinstance(event, IncomingCommand) and event.text.strip().split(" ")[0].lower() in commands.URGENT
 

@@ -44,6 +44,11 @@ _TOLD: dict[str, str] = {
     "inventory.reloaded": "the inventory changed",
     "opsbot.started": "opsbot {version} started, answered by {model}; changed since the last start: {changed}",
     "person.refused": "was turned away by policy ({rule})",
+    "report.discarded": "discarded report {report}",
+    "report.drafted": "had report {report} written",
+    "report.edited": "edited report {report}",
+    "report.published": "published report {report}",
+    "report.refused": "a click on report {report} did not count ({verb}): {reason}",
     "request.refused": "a request was refused: {why}",
 }
 KINDS = frozenset(_TOLD)

@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from opsbot.domain import Actor, Card, Chart, Content, Membership, MessageRef, Place, Report, Text
+from opsbot.domain import (
+    Actor,
+    Card,
+    Chart,
+    Content,
+    IncidentCard,
+    Membership,
+    MessageRef,
+    Place,
+    Report,
+    Text,
+    TextFile,
+)
 from opsbot.errors import ChatError, MessageGone
 
 
@@ -42,6 +54,8 @@ def lines(content: Content) -> list[str]:
             return _report_lines(content)
         case Card():
             return _card_lines(content)
+        case IncidentCard():
+            return _incident_lines(content)
 
 
 def _report_lines(report: Report) -> list[str]:
@@ -60,6 +74,12 @@ def _card_lines(card: Card) -> list[str]:
     said = [f"[card {approval.state}] {approval.action.tool} {arguments} on {', '.join(approval.action.hosts)}"]
     said += [f"  {step.title}: {step.state}" for step in card.steps]
     return said + [f"  {outcome.host}: {outcome.result}: {outcome.summary}" for outcome in approval.outcomes]
+
+
+def _incident_lines(card: IncidentCard) -> list[str]:
+    report = card.report
+    said = [f"[{'final' if card.final else 'draft'} report, {report.state}] {report.words.title}"]
+    return said + [f"  {line}" for line in (report.words.summary, report.note) if line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,9 @@ class FakeChat:
     pictured: list[Pictured] = field(default_factory=list)
     picture_failures: list[ChatError] = field(default_factory=list)
     failures: list[ChatError] = field(default_factory=list)
+    uploads: list[tuple[Place, TextFile]] = field(default_factory=list)
+    file_failures: list[ChatError] = field(default_factory=list)
+    forms: list[tuple[str, IncidentCard]] = field(default_factory=list)
     _ids: "count[int]" = field(default_factory=lambda: count(1))
 
     async def post(self, place: Place, content: Content, *, key: str) -> MessageRef:
@@ -129,6 +152,16 @@ class FakeChat:
             raise self.picture_failures.pop(0)
         newest = self.whispers[-1:] if to else self.messages[-1:]
         self.pictured.append(Pictured(place, tuple(charts), to, newest[0].content if newest else None))
+
+    async def files(self, place: Place, files: Sequence[TextFile], *, look: bool = False) -> None:
+        if self.file_failures:
+            raise self.file_failures.pop(0)
+        known = {file.name for where, file in self.uploads if where == place} if look else set()
+        self.uploads += [(place, file) for file in files if file.name not in known]
+
+    async def form(self, trigger: str, place: Place, card: IncidentCard) -> None:
+        self._fail_if_asked()
+        self.forms.append((trigger, card))
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         return next((m.ref for m in self.messages if m.key == key and m.place.channel_id == place.channel_id), None)

@@ -36,6 +36,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import Conflict, Fenced, StoreError
 from opsbot.holds import Hold, overlap, taken
+from opsbot.incident_report import IncidentReport
 from opsbot.passages import Document, Found, Incident, Kind, Shelf, Vector, digest_of
 from opsbot.spending import ModelCall, Scope, Split, Sum, Totals, summed
 
@@ -267,6 +268,10 @@ class MemoryAuditLog:
     async def about(self, approval_id: str) -> tuple[AuditRecord, ...]:
         await self.outage.step()
         return tuple(record for record in self.records if record.entry.approval_id == approval_id)
+
+    async def of_conversation(self, conversation_id: str, *, limit: int) -> tuple[AuditRecord, ...]:
+        await self.outage.step()
+        return tuple(record for record in self.records if record.entry.conversation_id == conversation_id)[-limit:]
 
     async def newest(self, kind: str) -> AuditRecord | None:
         await self.outage.step()
@@ -647,6 +652,50 @@ class MemoryIncidents:
         return self.kept.get(incident_id)
 
 
+@dataclass
+class MemoryIncidentReports:
+    outage: Outage
+    log: MemoryAuditLog
+    incidents: MemoryIncidents
+    stored: dict[str, IncidentReport] = field(default_factory=dict)
+
+    async def add(self, report: IncidentReport, entry: AuditEntry) -> IncidentReport:
+        await self.outage.step()
+        if known := self._of_call(report.conversation_id, report.call_id):
+            return known
+        if report.id in self.stored:
+            raise Conflict(f"There is a report {report.id} already.")
+        self.log.extend([entry])
+        self.stored[report.id] = report
+        return report
+
+    async def get(self, report_id: str) -> IncidentReport | None:
+        await self.outage.step()
+        return self.stored.get(report_id)
+
+    async def of_call(self, conversation_id: str, call_id: str) -> IncidentReport | None:
+        await self.outage.step()
+        return self._of_call(conversation_id, call_id)
+
+    async def change(
+        self, report: IncidentReport, *, entries: Sequence[AuditEntry] = (), incident: Incident | None = None
+    ) -> IncidentReport:
+        await self.outage.step()
+        stored = self.stored.get(report.id)
+        if stored is None or stored.version != report.version:
+            raise Conflict(f"The report {report.id} is not of version {report.version}.")
+        self.log.extend(entries)
+        if incident is not None:
+            self.incidents.kept[incident.id] = incident
+            self.incidents.passages._put(incident.as_document())
+        self.stored[report.id] = replace(report, version=report.version + 1)
+        return self.stored[report.id]
+
+    def _of_call(self, conversation_id: str, call_id: str) -> IncidentReport | None:
+        wanted = (conversation_id, call_id)
+        return next((r for r in self.stored.values() if (r.conversation_id, r.call_id) == wanted), None)
+
+
 class MemoryStore:
     """Implements `ports.Store`. Set `outage.reason` to make every call fail."""
 
@@ -665,6 +714,7 @@ class MemoryStore:
         self.samples = MemorySamples(self.outage)
         self.passages = MemoryPassages(self.outage)
         self.incidents = MemoryIncidents(self.outage, self.passages)
+        self.reports = MemoryIncidentReports(self.outage, self.audit, self.incidents)
 
     def _be_replica(self, name: str, *, shared: bool) -> None:
         self.leases = MemoryLeases(self.outage, self._register, name)

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from opsbot.adapters.slack import SlackConnection, SlackSettings
-from opsbot.domain import Actor, Incoming, Place
+from opsbot.domain import Actor, Incoming, IncomingReportEdit, Place
 from opsbot.errors import StoreError
 from opsbot.ports import Clock
 from opsbot.workbench import Limits, Workbench
@@ -29,6 +29,7 @@ class RememberingHandler:
     calls: int = 0
     duplicates: int = 0
     turned_away: list[tuple[Actor, str, str]] = field(default_factory=list)
+    form_faults: dict[str, str] = field(default_factory=dict)
     _keys: set[str] = field(default_factory=set)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -50,6 +51,9 @@ class RememberingHandler:
 
     async def knows(self, place: Place) -> bool:
         return place in self.known
+
+    async def faults(self, edit: IncomingReportEdit) -> Mapping[str, str]:
+        return self.form_faults
 
     def turn_away(self, actor: Actor, place: Place, entrance: str, *, reply_to: str = "") -> None:
         self.turned_away.append((actor, entrance, reply_to))

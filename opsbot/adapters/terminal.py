@@ -23,6 +23,7 @@ from opsbot.domain import (
     Chart,
     Content,
     HostOutcome,
+    IncidentCard,
     Membership,
     MessageRef,
     Place,
@@ -31,7 +32,10 @@ from opsbot.domain import (
     Step,
     Table,
     Text,
+    TextFile,
 )
+from opsbot.errors import ChatError
+from opsbot.incident_files import markdown
 from opsbot.policy import tier_text
 from opsbot.rollout import shown_steps
 from opsbot.taint import caution
@@ -93,6 +97,15 @@ class TerminalChat:
         """Print the charts as lines of blocks, as wide as the terminal."""
         for chart in charts:
             self._console.print(sparklines(chart, self._console))
+
+    async def files(self, place: Place, files: Sequence[TextFile], *, look: bool = False) -> None:
+        """Say which command prints them: a terminal has no place for files."""
+        for file in files:
+            self._console.print(Words(f"{_plain(file.title)}: `opsbot report` prints it", style="dim"))
+
+    async def form(self, trigger: str, place: Place, card: IncidentCard) -> None:
+        """Refuse: there are no forms here."""
+        raise ChatError("Reports are edited in Slack; at the terminal they can only be read.")
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Return the message printed with this key since the start, if any."""
@@ -185,6 +198,8 @@ def render(content: Content) -> RenderableType:
             return Group(*parts, *([Words(_plain(content.footer), style="dim")] if content.footer else []))
         case Report():
             return Group(*_report(content))
+        case IncidentCard():
+            return _markdown(markdown(content.report))
         case Card():
             return _card(content)
 

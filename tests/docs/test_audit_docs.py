@@ -8,7 +8,7 @@ from opsbot.timeline import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _KIND = re.compile(
-    r"(approval|call|conversation|decision|event|execution|inventory|person|request)\.[a-z_]+|opsbot\.started"
+    r"(approval|call|conversation|decision|event|execution|inventory|person|report|request)\.[a-z_]+|opsbot\.started"
 )
 
 

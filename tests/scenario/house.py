@@ -26,6 +26,7 @@ from opsbot.domain import (
     IncomingMessage,
     Place,
 )
+from opsbot.incident_report import ReportRules
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.passage_ports import Embedder, Folder
@@ -105,6 +106,7 @@ class World:
         default_factory=lambda: Rates(messages=1_000_000, messages_per_person=1_000_000, waiting=10_000)
     )
     spending: Spending = field(default_factory=Spending)
+    reports: ReportRules = field(default_factory=ReportRules)
     prices: Prices = field(default_factory=NoPrices)
     sample_every_s: float = 0.0
     runbooks: Folder | None = None
@@ -140,6 +142,7 @@ class House:
             brakes=world.brakes,
             rates=world.rates,
             spending=world.spending,
+            reports=world.reports,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

@@ -42,6 +42,11 @@ class Frost(Life):
             await self.thawed.wait()
 
 
+_PARTS = frozenset(
+    {"inbox", "conversations", "approvals", "operations", "outbox", "audit", "leases", "replicas", "reports"}
+)
+
+
 class Mortal:
     """Wraps a port: each of its coroutine methods is one step before its effect and one after."""
 
@@ -55,7 +60,7 @@ class Mortal:
     def __getattr__(self, attribute: str):
         value = getattr(self._port, attribute)
         name = f"{self._name}.{attribute}"
-        if attribute in ("inbox", "conversations", "approvals", "operations", "outbox", "audit", "leases", "replicas"):
+        if attribute in _PARTS:
             return Mortal(value, self._life, name)
         if not inspect.iscoroutinefunction(value):
             return value

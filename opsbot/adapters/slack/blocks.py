@@ -2,12 +2,12 @@
 
 from typing import assert_never
 
-from opsbot.adapters.slack import card, pieces
+from opsbot.adapters.slack import card, pieces, report_card
 from opsbot.adapters.slack.mrkdwn import defanged, escape, own_words
 from opsbot.adapters.slack.pieces import Block, Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.visible import cut, spelled_out, stripped
-from opsbot.domain import Card, Content, Report, Table, Text
+from opsbot.domain import Card, Content, IncidentCard, Report, Table, Text
 
 STOP = "opsbot.stop"
 
@@ -34,6 +34,8 @@ def render(content: Content, links: frozenset[str] = frozenset()) -> list[Payloa
             return _report(content, links)
         case Card():
             return [card.render(content)]
+        case IncidentCard():
+            return [report_card.render(content)]
         case _:
             assert_never(content)
 

@@ -8,7 +8,8 @@ import aiohttp
 import structlog
 
 from opsbot.adapters.charts import ChartPress
-from opsbot.adapters.slack import blocks
+from opsbot.adapters.slack import blocks, report_form
+from opsbot.adapters.slack.files import Files
 from opsbot.adapters.slack.live import EditLive, StreamLive
 from opsbot.adapters.slack.mrkdwn import escape
 from opsbot.adapters.slack.outbound import Job, Outbound, Urgency
@@ -17,7 +18,7 @@ from opsbot.adapters.slack.pieces import Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.status import Statuses
 from opsbot.adapters.slack.web import INERT, MARK, Answer, Refused, Unsettled, Web, mark
-from opsbot.domain import Actor, Card, Chart, Content, MessageRef, Place
+from opsbot.domain import Actor, Card, Chart, Content, IncidentCard, MessageRef, Place, TextFile
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import LiveText
 from opsbot.readable import plain_line
@@ -55,6 +56,7 @@ class SlackChat:
         self._statuses = Statuses(web)
         self._press = press or ChartPress()
         self._pictures = Pictures(web, session, self._press, self._is_slacks)
+        self._files = Files(web, self._pictures, bot_user_id)
 
     # --- the port ----------------------------------------------------------------------------------------------------
 
@@ -104,6 +106,23 @@ class SlackChat:
             raise ChatError(remedy(error)) from error
         if why:
             raise ChatError(why)
+
+    async def files(self, place: Place, files: Sequence[TextFile], *, look: bool = False) -> None:
+        """Upload files and show them as one message; those that are there already are left out."""
+        uploaded = await self._files.upload(place, files, look=look)
+        if uploaded:
+            try:
+                await self._submit_pictures(place, uploaded)
+            except Refused as error:
+                raise ChatError(remedy(error)) from error
+
+    async def form(self, trigger: str, place: Place, card: IncidentCard) -> None:
+        """Open a report's form. What Slack gave to open it with lives for about three seconds."""
+        try:
+            await self._web.call("views.open", {"trigger_id": trigger, "view": report_form.view(place, card)})
+        except ChatError as error:
+            _log.warning("slack.form_refused", cause=str(error))
+            raise ChatError("Slack did not open the form in time. Press Edit again.") from error
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Look through the thread, or the channel's newest messages, for our message with this key."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from opsbot.adapters.slack import card_buttons
+from opsbot.adapters.slack import card_buttons, report_card
 from opsbot.adapters.slack.blocks import STOP
 from opsbot.adapters.slack.mrkdwn import mentions, plain
 from opsbot.domain import (
@@ -17,6 +17,7 @@ from opsbot.domain import (
     IncomingCommand,
     IncomingDecision,
     IncomingMessage,
+    IncomingReportClick,
     IncomingStop,
     Place,
 )
@@ -185,7 +186,7 @@ def _slash(body: Body, home: Home) -> Heard | None:
 
 
 def _click(body: Body, home: Home) -> Heard | None:
-    actor = _clicker(body, home)
+    actor = clicker(body, home)
     container = body.get("container")
     actions = body.get("actions")
     if actor is None or not isinstance(container, dict) or not isinstance(actions, list) or len(actions) != 1:
@@ -196,11 +197,13 @@ def _click(body: Body, home: Home) -> Heard | None:
     if not isinstance(action, dict) or place is None or message_id is None:
         return None
     keys = _click_keys(body, action, actor)
-    event = _decision(action, place, actor, message_id, _text(body.get("response_url")))
+    reply_to = _text(body.get("response_url"))
+    event = _report_click(body, action, place, actor) or _decision(action, place, actor, message_id, reply_to)
     return Heard(keys, event) if keys and event else None
 
 
-def _clicker(body: Body, home: Home) -> Actor | None:
+def clicker(body: Body, home: Home) -> Actor | None:
+    """Return who pressed or sent something, if it is a person of the home workspace."""
     team, user = body.get("team"), body.get("user")
     if not isinstance(team, dict) or not isinstance(user, dict):
         return None
@@ -226,6 +229,16 @@ def _clicked_place(container: Body, home: Home) -> Place | None:
 def _click_keys(body: Body, action: Body, actor: Actor) -> tuple[str, ...]:
     at, trigger = _text(action.get("action_ts")), _text(body.get("trigger_id"))
     return (f"action:{at}:{actor.user_id}:{trigger}",) if at and trigger else ()
+
+
+def _report_click(body: Body, action: Body, place: Place, actor: Actor) -> Incoming | None:
+    verb = report_card.VERBS.get(_text(action.get("action_id")))
+    if action.get("type") != "button" or verb is None:
+        return None
+    report_id, seal = _sealed(action.get("value"))
+    message_id = _text(body["container"].get("message_ts"))
+    reply_to, trigger = _text(body.get("response_url")), _text(body.get("trigger_id"))
+    return IncomingReportClick(place, actor, report_id, verb, message_id, seal, reply_to, trigger)
 
 
 def _decision(action: Body, place: Place, actor: Actor, message_id: str, reply_to: str) -> Incoming | None:

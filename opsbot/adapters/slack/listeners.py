@@ -7,7 +7,7 @@ the event again; Socket Mode: no ack frame is sent, with the same effect).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,11 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from opsbot.adapters.slack import report_form
 from opsbot.adapters.slack.directory import SlackDirectory
 from opsbot.adapters.slack.incoming import Heard, Home, changed_group, read
 from opsbot.adapters.slack.strangers import stranger
+from opsbot.domain import IncomingReportEdit
 from opsbot.errors import OpsbotError
 from opsbot.ports import Handler
 
@@ -61,11 +63,17 @@ class Acceptance(AsyncMiddleware):
         await self._idle.wait()
 
     async def _answer(self, body: dict[str, Any], signature: tuple[str, ...]) -> BoltResponse:
-        heard = read(body, self._home)
+        heard = (
+            report_form.submitted(body, self._home) if body.get("type") == "view_submission" else read(body, self._home)
+        )
+        if isinstance(heard, report_form.Unfit):
+            return _kept_open(heard.faults)
         if heard is None:
             self._note(body)
             return _acknowledged()
         try:
+            if isinstance(heard.event, IncomingReportEdit) and (faults := await self._handler.faults(heard.event)):
+                return _kept_open(faults)
             await self._accept(replace(heard, keys=(*heard.keys, *signature)))
         except OpsbotError as error:
             _log.error("slack.not_accepted", error=type(error).__name__)
@@ -132,6 +140,11 @@ class _NoBodies(logging.Filter):
 def _signature_keys(request: AsyncBoltRequest) -> tuple[str, ...]:
     """Recognise a signed request that comes once more to the letter, whatever ids it holds (HTTP mode)."""
     return tuple(f"signed:{signature}" for signature in request.headers.get("x-slack-signature", ()))
+
+
+def _kept_open(faults: Mapping[str, str]) -> BoltResponse:
+    """Answer a form so that it stays open, with what is wrong beside its fields."""
+    return BoltResponse(status=200, body=report_form.errors(faults))
 
 
 def _acknowledged() -> BoltResponse:

@@ -86,11 +86,15 @@ class Pictures:
     async def _one(self, chart: Chart) -> Uploaded:
         png = await self._press.png(chart)
         title = plain_line(chart.title, limit=200) or "chart"
-        ask = {"filename": "chart.png", "length": len(png), "alt_txt": alt_text(chart)}
+        return await self.sent({"filename": "chart.png", "alt_txt": alt_text(chart)}, png, title=title)
+
+    async def sent(self, about: Mapping[str, object], data: bytes, *, title: str) -> Uploaded:
+        """Upload a file that nobody sees yet; `about` is what Slack is told of it. Raises ChatError."""
+        ask = {**about, "length": len(data)}
 
         async def attempt() -> Answer:
             answer = await self._web.call("files.getUploadURLExternal", ask, get=True)
-            await self._send(str(answer.get("upload_url") or ""), png)
+            await self._send(str(answer.get("upload_url") or ""), data)
             return answer
 
         return Uploaded(str((await self._web.settled(attempt))["file_id"]), title)

@@ -63,6 +63,12 @@ def words(text: str, *, bold: bool = False, code: bool = False) -> Block:
     return {"type": "text", "text": text or " "} | ({"style": style} if style else {})
 
 
+def person(user_id: str) -> Block:
+    """A mention of a person; whatever is no id of one is shown as words."""
+    known = user_id.isascii() and user_id.isalnum()
+    return {"type": "user", "user_id": user_id} if known else words(cut(user_id, 64))
+
+
 def line(*runs: Block) -> Block:
     return {"type": "rich_text_section", "elements": list(runs)}
 

@@ -1,5 +1,6 @@
 """The audit log: records appended outside any other change, and reading."""
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -31,6 +32,15 @@ class SqlAuditLog:
         query = SELECT.where(schema.audit.c.approval_id == approval_id)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return tuple(record_of(row) for row in rows)
+
+    async def of_conversation(self, conversation_id: str, *, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the newest records of a conversation, in order."""
+        # As it stands in an entry's canonical JSON; free text that quotes it is left out by reading the entry.
+        named = f'"conversation_id":{json.dumps(conversation_id, ensure_ascii=False)}'
+        query = LAST.limit(None).where(schema.audit.c.entry.contains(named, autoescape=True)).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        found = [record_of(row) for row in reversed(rows)]
+        return tuple(record for record in found if record.entry.conversation_id == conversation_id)
 
     async def newest(self, kind: str) -> AuditRecord | None:
         """Return the newest record of this kind, read from the end on."""

@@ -16,6 +16,7 @@ from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.incidents import SqlIncidents
 from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.passages import SqlPassages
+from opsbot.adapters.store.reports import SqlIncidentReports
 from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
 from opsbot.errors import StoreError
@@ -32,6 +33,7 @@ class Beside:
     usage: SqlUsageLog
     passages: SqlPassages
     incidents: SqlIncidents
+    reports: SqlIncidentReports
 
 
 @contextmanager
@@ -61,6 +63,7 @@ def beside(url: str, *, audit_key: bytes) -> Iterator[Beside]:
             SqlUsageLog(database, database),
             SqlPassages(database, database),
             SqlIncidents(database, database),
+            SqlIncidentReports(database, chain, audit_key),
         )
     finally:
         database.close_now()

@@ -12,10 +12,13 @@ from opsbot.domain import (
     AssistantMessage,
     Card,
     Content,
+    IncidentCard,
     Incoming,
     IncomingCommand,
     IncomingDecision,
     IncomingMessage,
+    IncomingReportClick,
+    IncomingReportEdit,
     IncomingStop,
     Message,
     MessageRef,
@@ -27,6 +30,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import StoreError
 from opsbot.holds import Hold
+from opsbot.incident_report import IncidentReport
 from opsbot.passages import Incident
 
 T = TypeVar("T")
@@ -87,11 +91,19 @@ def _without_surrogates(value: Any) -> Any:
 # The tags are part of the stored format: a class may be renamed, its tag may not.
 MESSAGES: Codec[Message] = Codec({"user": UserMessage, "assistant": AssistantMessage, "result": ToolResult})
 EVENTS: Codec[Incoming] = Codec(
-    {"message": IncomingMessage, "command": IncomingCommand, "decision": IncomingDecision, "stop": IncomingStop}
+    {
+        "message": IncomingMessage,
+        "command": IncomingCommand,
+        "decision": IncomingDecision,
+        "stop": IncomingStop,
+        "report_click": IncomingReportClick,
+        "report_edit": IncomingReportEdit,
+    }
 )
-CONTENTS: Codec[Content] = Codec({"text": Text, "report": Report, "card": Card})
+CONTENTS: Codec[Content] = Codec({"text": Text, "report": Report, "card": Card, "incident": IncidentCard})
 APPROVALS: Codec[Approval] = Codec({"approval": Approval})
 HOLDS: Codec[Hold] = Codec({"hold": Hold})
+REPORTS: Codec[IncidentReport] = Codec({"report": IncidentReport})
 INCIDENTS: Codec[Incident] = Codec({"incident": Incident})
 PLACES: Codec[Place] = Codec({"place": Place})
 REFS: Codec[MessageRef] = Codec({"ref": MessageRef})

@@ -21,21 +21,20 @@ class SqlIncidents:
 
     async def put(self, incident: Incident) -> None:
         """Store a report in place of the one of its id, in one transaction with what finds it."""
-        values = {"closed_at": timestamp(incident.closed_at), "record": INCIDENTS.encode(incident)}
-
-        def work(connection: Connection) -> None:
-            here = _rows.id == incident.id
-            known = connection.execute(
-                update(schema.incidents).where(here).values(**values).returning(_rows.id)
-            ).first()
-            if known is None:
-                connection.execute(insert(schema.incidents).values(id=incident.id, **values))
-            put_document(connection, incident.as_document())
-
-        await self._database.write(work)
+        await self._database.write(lambda connection: put_incident(connection, incident))
 
     def get(self, incident_id: str) -> Incident | None:
         """Return a report. Blocks."""
         query = select(_rows.record).where(_rows.id == incident_id)
         record = self._reader.read_blocking(lambda connection: connection.execute(query).scalar())
         return INCIDENTS.decode(record) if record is not None else None
+
+
+def put_incident(connection: Connection, incident: Incident) -> None:
+    """Store a report within a transaction, as `SqlIncidents.put`."""
+    values = {"closed_at": timestamp(incident.closed_at), "record": INCIDENTS.encode(incident)}
+    here = _rows.id == incident.id
+    known = connection.execute(update(schema.incidents).where(here).values(**values).returning(_rows.id)).first()
+    if known is None:
+        connection.execute(insert(schema.incidents).values(id=incident.id, **values))
+    put_document(connection, incident.as_document())

@@ -306,6 +306,22 @@ incidents = Table(
 )
 Index("ix_incidents_closed", incidents.c.closed_at)
 
+# Reports of incidents while people work on them, and as they were published.
+incident_reports = Table(
+    "incident_reports",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("conversation_id", Key, nullable=False),
+    # The command that asked for it: one report each.
+    Column("call_id", Key, nullable=False),
+    Column("version", Integer, nullable=False),
+    # The whole record; the columns above repeat what is searched or compared.
+    Column("record", Text, nullable=False),
+    # HMAC over the record: a report that was edited past opsbot is refused.
+    Column("seal", Key, nullable=False),
+)
+Index("uq_incident_reports_call", incident_reports.c.conversation_id, incident_reports.c.call_id, unique=True)
+
 
 def insert_new(
     connection: Connection, table: Table, values: Mapping[str, object], returning: Column[str]

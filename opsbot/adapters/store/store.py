@@ -23,6 +23,7 @@ from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.passages import SqlPassages
+from opsbot.adapters.store.reports import SqlIncidentReports
 from opsbot.adapters.store.samples import SqlSamples
 from opsbot.adapters.store.usage_log import SqlUsageLog
 from opsbot.domain import AuditRecord
@@ -70,6 +71,7 @@ class SqlStore:
         self.usage = SqlUsageLog(database, doors.reader)
         self.passages = SqlPassages(database, doors.reader)
         self.incidents = SqlIncidents(database, doors.reader)
+        self.reports = SqlIncidentReports(database, chain, audit_key)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
