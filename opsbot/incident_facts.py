@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opsbot import taint
@@ -20,6 +20,7 @@ from opsbot.domain import (
 from opsbot.errors import BadArguments
 from opsbot.incident_report import DEEDS_MAX, HOSTS_MAX, TIMELINE_MAX, Deed, Evidence, Facts, Happening, HostsSeen
 from opsbot.inventory import Inventory
+from opsbot.minutes import digest_of
 from opsbot.readable import plain_line
 from opsbot.timeline import told
 
@@ -40,6 +41,7 @@ _QUIET = frozenset(
 # A quotation of fewer letters and digits says nothing: it stands everywhere.
 _QUOTE_MIN = 4
 _LINE_CHARS = 400
+_WORDS_CHARS = 160
 _BLANKS = re.compile(r"\s+")
 
 
@@ -103,10 +105,11 @@ def facts_of(conversation: Conversation, approvals: Sequence[Approval], records:
     began = [message.at for message in asked[:1]] + [record.entry.at for record in records[:1]]
     if not began:
         raise BadArguments("Nothing happened in this thread yet that a report could be made of.")
+    said = {str(digest_of(message.text)["sha256"]): message.text[:_WORDS_CHARS] for message in asked}
     units = [str(unit) for a in approvals if (unit := a.action.arguments.get("unit"))]
     return Facts(
         began=min(began),
-        timeline=tuple(_happening(record) for record in told_of[-TIMELINE_MAX:]),
+        timeline=tuple(_happening(record, said) for record in told_of[-TIMELINE_MAX:]),
         left_out=max(0, len(told_of) - TIMELINE_MAX),
         deeds=tuple(_deed(approval) for approval in approvals[-DEEDS_MAX:]),
         services=tuple(dict.fromkeys(units)),
@@ -115,9 +118,10 @@ def facts_of(conversation: Conversation, approvals: Sequence[Approval], records:
     )
 
 
-def _happening(record: AuditRecord) -> Happening:
+def _happening(record: AuditRecord, said: Mapping[str, str]) -> Happening:
     entry = record.entry
-    return Happening(entry.at, entry.actor, plain_line(told(entry, {}).replace("`", ""), limit=_LINE_CHARS), record.seq)
+    what = plain_line(told(entry, said).replace("`", "").replace("\\|", "|"), limit=_LINE_CHARS)
+    return Happening(entry.at, entry.actor, what, record.seq)
 
 
 def _deed(approval: Approval) -> Deed:

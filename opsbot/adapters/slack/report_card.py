@@ -23,6 +23,8 @@ VERBS = {EDIT: "edit", PUBLISH: "publish", DISCARD: "discard"}
 # Slack is said to refuse messages of more than 13,200 visible characters; with less room everything is cut shorter.
 _ROOM = 9000
 _HOSTS_SHOWN = 12
+# That there are none of these is worth a line.
+_ALWAYS = ("affected", "checked, healthy", "not checked")
 _LINES_SHOWN, _DEEDS_SHOWN = 8, 8
 _PLAIN_MAX = 12_000
 
@@ -92,8 +94,8 @@ def _none(text: str) -> Block:
 
 
 def _hosts(report: IncidentReport) -> Block:
-    lines = [(name, _names(names)) for name, names in hosts_lines(report.hosts)]
-    lines.append(("others of the inventory, not looked at", str(report.hosts.others)))
+    lines = [(name, _names(names)) for name, names in hosts_lines(report.hosts) if names or name in _ALWAYS]
+    lines += [("others of the inventory, not looked at", str(report.hosts.others))] if report.hosts.others else []
     return pieces.bullets(
         *(pieces.line(pieces.words(f"{name}: ", bold=True), pieces.words(said)) for name, said in lines)
     )
@@ -110,7 +112,7 @@ def _causes(causes: Sequence[Cause], *, short: bool) -> list[Block]:
         confidence = pieces.words(f"  ({cause.confidence} confidence)")
         made.append(pieces.line(pieces.words(f"▸ {_plain(cause.text, 200 if short else 400)}"), confidence))
         if not short and cause.evidence:
-            made.append(pieces.quote("\n".join(_evidence(cause))))
+            made += [pieces.quote(each) for each in _evidence(cause)]
     return made
 
 
