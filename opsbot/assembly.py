@@ -7,6 +7,7 @@ from datetime import datetime
 
 from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
+from opsbot.alarms import Alarms
 from opsbot.checkpoint import Brakes
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -182,6 +183,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             await delivery.send(key, place, Text(text, trusted=True))
 
     meter = Meter(ports.store.usage, ports.prices, ports.clock, ports.model.name, settings.spending, tell_once)
+    asking = None if settings.spending.endpoint == "none" else Asking(ports.model, meter)
     loop = TurnLoop(
         model=ports.model,
         store=ports.store,
@@ -227,11 +229,12 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             meter=meter,
             usage=UsageReports(ports.store.usage, settings.rules, settings.spending.budgets, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
+            alarms=Alarms(asking, catalogue, settings.rules, intake, ports.clock),
             reporting=Reporting(
                 store=ports.store,
                 chat=chat,
                 delivery=delivery,
-                asking=None if settings.spending.endpoint == "none" else Asking(ports.model, meter),
+                asking=asking,
                 catalogue=catalogue,
                 rules=settings.rules,
                 intake=intake,

@@ -11,6 +11,11 @@ from opsbot.readable import plain_text
 from opsbot.spending import KEPT_FOR, Split
 
 _MAX_LENGTH = 1000
+# What is pasted stands below the word as well as behind it.
+_ALERT_LENGTH = 8500
+# What follows these is a question or a paste, not names.
+_FREE_WORDS = ("ask ", "alert ", "alert\n", "runbook ", "incidents ")
+_ALERT = re.compile(r"^alert\s+", re.IGNORECASE)
 # As the tools that search take it.
 _QUESTION_LENGTH = 500
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
@@ -130,6 +135,13 @@ class ShowUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeAlert:
+    """Read this as an alert, and look into it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeReport:
     """Write a report of this thread's incident."""
 
@@ -148,6 +160,7 @@ Command: TypeAlias = (
     | Help
     | ShowUsage
     | MakeReport
+    | TakeAlert
     | Brake
 )
 
@@ -232,6 +245,7 @@ _OTHERS = (
     Usage("resume-all [REASON]", "let actions go on: two approvers"),
     Usage("usage [day|person|conversation|turn] [DAYS]", "what the model took: tokens, cost, share from its cache"),
     Usage("report", "in a thread: write its incident report, as a draft to edit and publish"),
+    Usage("alert TEXT", "read a pasted alert, and look into it"),
     Usage("ask TEXT", "ask the model"),
     Usage("reset", "forget this thread's conversation"),
     Usage("help", "this list"),
@@ -253,7 +267,7 @@ def check_visible(text: str) -> None:
         BadArguments: there is something that is not shown.
     """
     names = text.partition(" because ")[0]
-    if not names.lstrip().lower().startswith(("ask ", "runbook ", "incidents ")) and plain_text(names) != names:
+    if not names.lstrip().lower().startswith(_FREE_WORDS) and plain_text(names) != names:
         raise BadArguments("That command holds characters that cannot be seen; type its names again.")
 
 
@@ -263,9 +277,10 @@ def parse(text: str) -> Command:
     Raises:
         BadArguments: not a command; the text says what is expected.
     """
-    if len(text) > _MAX_LENGTH:
-        raise BadArguments(f"That command is too long ({len(text)} characters; {_MAX_LENGTH} at most).")
-    word, _, rest = text.strip().partition(" ")
+    word, _, rest = _ALERT.sub("alert ", text.strip()).partition(" ")
+    limit = _ALERT_LENGTH if word == "alert" else _MAX_LENGTH
+    if len(text) > limit:
+        raise BadArguments(f"That command is too long ({len(text)} characters; {limit} at most).")
     words = tuple(rest.split())
     parser = _PARSERS.get(word.lower())
     if parser is None:
@@ -358,6 +373,12 @@ def _leave_out(words: tuple[str, ...], _: str) -> Command:
     return LeaveOut(words[0], words[1:])
 
 
+def _take_alert(rest: str) -> Command:
+    if not rest:
+        raise BadArguments(_usage("alert"))
+    return TakeAlert(rest)
+
+
 def _ask(_: tuple[str, ...], rest: str) -> Command:
     if not rest:
         raise BadArguments(_usage("ask"))
@@ -427,6 +448,7 @@ _PARSERS: dict[str, _Parser] = {
     "usage": _show_usage,
     "tools": lambda words, _: _alone("tools", words, ListTools()),
     "approvals": lambda words, _: _alone("approvals", words, ListApprovals()),
+    "alert": lambda _, rest: _take_alert(rest),
     "report": lambda words, _: _alone("report", words, MakeReport()),
     "reset": lambda words, _: _alone("reset", words, Reset()),
     "help": lambda words, _: Help(),

@@ -10,6 +10,7 @@ import structlog
 
 from opsbot import answers, commands, replies, standing
 from opsbot.actions import Catalogue, Prepared
+from opsbot.alarms import Alarms
 from opsbot.approvals import is_approver
 from opsbot.background import Background, guarded
 from opsbot.delivery import Delivery
@@ -93,6 +94,7 @@ class Parts:
     meter: Meter
     usage: UsageReports
     reporting: Reporting
+    alarms: Alarms
     bot_name: str = "opsbot"
 
     @property
@@ -279,7 +281,11 @@ class Service:
         if not event.addressed and not await self.knows(event.place):
             return
         await self._check_may_ask(event)
-        message = UserMessage(event.text, _account(event.actor), item.received_at)
+        text = event.text
+        if alert := self._parts.alarms.seen_in(text):
+            text = alert.text
+            await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
+        message = UserMessage(text, _account(event.actor), item.received_at)
         await self._parts.dialogue.hear(event.place, message)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
@@ -357,8 +363,8 @@ class Service:
                 await self._amend(event, item, amendment)
             case commands.Reset():
                 await self._reset(event, item)
-            case commands.MakeReport():
-                await self._parts.reporting.make(event.place, event.actor, f"command:{item.id}")
+            case commands.TakeAlert() | commands.MakeReport() as incident:
+                await self._on_incident(event, item, incident)
             case commands.Help():
                 await self._reply(event, item, await self._noted(answers.help_report(self._parts.bot_name)))
             case _ as brake:
@@ -411,6 +417,25 @@ class Service:
             place = replace(place, thread_id=ref.message_id)
         message = UserMessage(text, _account(event.actor), item.received_at)
         await self._parts.dialogue.hear(place, message)
+
+    async def _on_incident(
+        self, event: IncomingCommand, item: InboxItem, command: commands.TakeAlert | commands.MakeReport
+    ) -> None:
+        if isinstance(command, commands.TakeAlert):
+            await self._take_alert(event, item, command.text)
+        else:
+            await self._parts.reporting.make(event.place, event.actor, f"command:{item.id}")
+
+    async def _take_alert(self, event: IncomingCommand, item: InboxItem, text: str) -> None:
+        """Look into an alert, in the thread or in one of its own that begins with how it was read."""
+        alert = await self._parts.alarms.read(text, event.actor, event.place)
+        ref = await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
+        place = event.place
+        if not place.thread_id:
+            if ref is None:
+                raise ChatError("Slack did not take the message just now; please ask again.")
+            place = replace(place, thread_id=ref.message_id)
+        await self._parts.dialogue.hear(place, UserMessage(alert.text, _account(event.actor), item.received_at))
 
     async def _listed(
         self, listing: commands.ListTools | commands.ListApprovals | commands.ShowUsage, actor: Actor
