@@ -4,8 +4,9 @@ import asyncio
 import getpass
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
+from opsbot.adapters.metrics import Metrics, exposed
 from opsbot.adapters.runbook_folder import RunbookFolder
 from opsbot.adapters.slack.connection import SlackConnection
 from opsbot.adapters.slack.settings import SlackSettings
@@ -80,7 +82,8 @@ async def serve(config: Config, *, ready: Callable[[], None] | None = None) -> N
             ready()
 
     async with systemd.watched():
-        await _serve(base, stop, announced)
+        with _measured(base):
+            await _serve(base, stop, announced)
 
 
 async def _serve(base: "_Base", stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -151,13 +154,15 @@ class _Base:
     anchoring: Anchoring
     replica: Replica
     switch: StopFile
+    metrics: Metrics | None
 
     @staticmethod
     def of(config: Config, secrets: Secrets) -> "_Base":
         # Tools, their commands and libraries must not find them there.
         forget(config.secret_variables())
         redactor = Redactor(secrets.values())
-        logs.configure(config.log.format, config.log.level, redactor)
+        metrics = Metrics() if config.settings.metrics.listen else None
+        logs.configure(config.log.format, config.log.level, redactor, counting=metrics)
         catalogue = Catalogue(tools_of(config), config.inventory())
         url = config.store_url(secrets)
         key = _audit_key(config, secrets, url)
@@ -165,7 +170,26 @@ class _Base:
         store = open_store(url, audit_key=key, watch=Watch(anchoring.note, newest_in(config.anchor_file(), key)))
         replica = Replica(store.replicas, store.leases, SystemClock())
         switch = StopFile(config.stop_file())
-        return _Base(config, secrets, redactor, catalogue, store, key, anchoring, replica, switch)
+        return _Base(config, secrets, redactor, catalogue, store, key, anchoring, replica, switch, metrics)
+
+
+@contextmanager
+def _measured(base: _Base) -> Iterator[None]:
+    """Let metrics be read, if the configuration says where. Raises ConfigError."""
+    listen = base.config.settings.metrics.listen
+    if base.metrics is None or listen is None:
+        yield
+        return
+
+    async def waiting() -> dict[str, int]:
+        states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)
+        found = Counter(approval.state for approval in await base.store.approvals.in_state(*states))
+        return {str(state): found[state] for state in states}
+
+    base.metrics.tell(version=__version__, model=base.config.model.name)
+    with exposed(base.metrics, listen, waiting):
+        log.info("metrics.listening", listen=listen)
+        yield
 
 
 def _audit_key(config: Config, secrets: Secrets, url: str) -> bytes:

@@ -13,6 +13,7 @@ from opsbot.config_types import (
     Certificate,
     DnsName,
     FilePath,
+    Listen,
     Name,
     OneChannelId,
     Port,
@@ -124,6 +125,12 @@ class Log(Section):
 
     format: Literal["auto", "console", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Metrics(Section):
+    """Where Prometheus may read figures, as host:port; None: nowhere."""
+
+    listen: Listen | None = None
 
 
 # --- what the bot may do ---------------------------------------------------------------------------------------------
@@ -257,6 +264,7 @@ class Settings(Section):
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     hosts: dict[str, HostEntry] = Field(default_factory=dict)
     log: Log = Log()
+    metrics: Metrics = Metrics()
 
 
 def jump_of(name: str, settings: Settings) -> str | None:

@@ -13,6 +13,7 @@ GroupId = Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,}$")]
 OneChannelId = Annotated[str, Field(pattern=r"^[CG][A-Z0-9]{2,}$")]
 # `auto`, `none`, a socket's path, or host:port.
 Syslog = Annotated[str, Field(pattern=r"^(auto|none|/.+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$")]
+Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=2000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Action = Literal["restart", "start", "stop", "reload", "reset-failed", "reboot", "kill"]

@@ -135,18 +135,25 @@ class Dialogue:
         async with AsyncExitStack() as place:
             taken = place.enter_async_context(self.places.take(asker.key))
             await view.watch(asyncio.create_task(taken), "waiting for its turn")
+            began = self.clock.monotonic()
             task = asyncio.create_task(self.loop.advance(conversation, view))
             self._running[conversation.place.key] = task
             try:
                 await view.watch(task, "thinking")
+                self._note_end(type(task.result()[1]).__name__, began)
                 await view.deliver()
             except asyncio.CancelledError:
                 await self._cancelled(conversation.place, view, task)
+                self._note_end("Stopped", began)
                 return
             finally:
                 self._running.pop(conversation.place.key, None)
                 await self.chat.status(conversation.place, "")
         await view.pictures()
+
+    def _note_end(self, outcome: str, began: float) -> None:
+        took_s = round(self.clock.monotonic() - began, 3)
+        log.info("turn.finished", outcome=outcome, duration_s=took_s)
 
     async def _cancelled(
         self, place: Place, view: "TurnView", task: asyncio.Task[tuple[Conversation, Outcome]]

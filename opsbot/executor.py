@@ -156,6 +156,18 @@ class Executor:
         Raises:
             BadArguments: the tool is not a read. A failing host is an entry in `errors`, never an exception.
         """
+        began = self._clock.monotonic()
+        found = await self._look_at(prepared)
+        log.info(
+            "tool.finished",
+            tool=prepared.tool.name,
+            answered=len(found.results),
+            failed=len(found.errors),
+            duration_s=round(self._clock.monotonic() - began, 3),
+        )
+        return found
+
+    async def _look_at(self, prepared: Prepared) -> FanOut:
         tool = prepared.tool
         if tool.risk is not Risk.READ:
             raise BadArguments(f"{tool.name} changes things, so it is not run as a read.")

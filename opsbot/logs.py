@@ -35,13 +35,16 @@ _SHOWN_CHARS = 300
 _REQUEST = re.compile(r"[\s:(,]*(?:body|headers|payload|\{).*", re.IGNORECASE | re.DOTALL)
 
 
-def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | None = None) -> None:
+def configure(
+    format: str, level: str, redactor: Redactor, *, stream: TextIO | None = None, counting: Processor | None = None
+) -> None:
     """Send every log line, our own and the libraries', to `stream` (stderr).
 
     Args:
         format: `console`, `json`, or `auto`: console if the stream is a terminal.
         level: The least level of our own lines: debug, info, warning or error. Of libraries only warnings and errors
             are logged, of paramiko not even these.
+        counting: Sees every event of ours first, also those below the level.
     """
     stream = stream or sys.stderr
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -63,6 +66,7 @@ def configure(format: str, level: str, redactor: Redactor, *, stream: TextIO | N
         logging.getLogger(name).setLevel(max(_least(name), root.level))
     structlog.configure(
         processors=[
+            *([counting] if counting else []),
             structlog.stdlib.filter_by_level,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,

@@ -94,6 +94,14 @@ class Meter:
             cost_nano_usd=self.prices.cost_nano_usd(self.model, usage, now),
         )
         self._unsaved.append(call)
+        log.info(
+            "model.used",
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+            estimated=estimated,
+            cost_usd=None if call.cost_nano_usd is None else call.cost_nano_usd / 1e9,
+        )
         return usage.input_tokens + usage.output_tokens
 
     def footer(self, usages: Sequence[Usage]) -> str:
