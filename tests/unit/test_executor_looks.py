@@ -275,7 +275,8 @@ async def test_a_tool_that_breaks_is_told_by_the_kind_of_error_and_logged(execut
     with capture_logs() as logged:
         found = await executor.read(catalogue.from_words("look", ["a"], WITH_UNIT))
     assert found.errors == {"a": "The tool itself failed (ZeroDivisionError); the log has the rest."}
-    assert [(line["event"], line["log_level"]) for line in logged] == [("tool.crashed", "error")]
+    told = [(line["event"], line["log_level"]) for line in logged]
+    assert told == [("tool.crashed", "error"), ("tool.finished", "info")]
 
 
 async def test_who_asks_for_many_hosts_lets_others_ask_in_between(catalogue, seen):
