@@ -9,6 +9,7 @@ from opsbot import taint
 from opsbot.actions import Catalogue, Prepared
 from opsbot.alarms import Alarms
 from opsbot.checkpoint import Brakes
+from opsbot.condensing import Condenser, Window
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
@@ -19,8 +20,10 @@ from opsbot.exits import RedactedChat
 from opsbot.identity import Identity
 from opsbot.incident_report import ReportRules
 from opsbot.intake import Intake
+from opsbot.keeping import Keeper
 from opsbot.looking import Looks
 from opsbot.metering import Meter
+from opsbot.own_tools import OwnTools
 from opsbot.pace import Pace
 from opsbot.passage_ports import Embedder, Folder
 from opsbot.policy import PolicyRules
@@ -39,6 +42,7 @@ from opsbot.shelving import Shelving
 from opsbot.spending import Spending
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
+from opsbot.summarising import Summariser
 from opsbot.throttle import Rates, Throttle, TurnPlaces
 from opsbot.turn import Limits, TurnLoop, spoken_reason
 from opsbot.typed_answers import Asking
@@ -92,6 +96,7 @@ class Settings:
     brakes: Brakes = field(default_factory=Brakes)
     spending: Spending = field(default_factory=Spending)
     reports: ReportRules = field(default_factory=ReportRules)
+    window: Window = field(default_factory=Window)
 
 
 class _KnownWords:
@@ -184,6 +189,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
 
     meter = Meter(ports.store.usage, ports.prices, ports.clock, ports.model.name, settings.spending, tell_once)
     asking = None if settings.spending.endpoint == "none" else Asking(ports.model, meter)
+    summariser = Summariser(ports.model, meter, intake)
+    condenser = Condenser(ports.store, summariser, intake, ports.clock, settings.window)
     loop = TurnLoop(
         model=ports.model,
         store=ports.store,
@@ -197,6 +204,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
         propose=propose,
         meter=meter,
         identify=identity.now,
+        own=OwnTools(catalogue, Keeper(ports.store.outputs, intake, ports.clock)),
+        condenser=condenser,
     )
     dialogue = Dialogue(
         loop=loop,

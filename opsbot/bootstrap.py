@@ -34,6 +34,7 @@ from opsbot.anchoring import Anchoring
 from opsbot.assembly import NoPrices, Ports, Settings, assemble
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.checkpoint import Brakes
+from opsbot.condensing import WINDOW_TOKENS, Window
 from opsbot.config import Config, Secrets
 from opsbot.config_watch import WatchedConfig
 from opsbot.domain import (
@@ -235,6 +236,7 @@ async def _running(
         brakes=Brakes(base.config.caps(), base.config.freezes(), base.switch),
         spending=Spending(mind.endpoint, base.config.budgets()),
         reports=base.config.report_rules(),
+        window=Window(mind.context_tokens, base.config.model.max_output_tokens, limits.tokens),
     )
     folder, embedder = base.config.runbooks_folder(), chosen_embedder(base.config, base.secrets)
     ports = Ports(
@@ -296,11 +298,12 @@ async def _reloading(base: _Base) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Mind:
-    """The model, what kind of endpoint it is behind, and what it costs."""
+    """The model, what kind of endpoint it is behind, what it costs and how much it can read."""
 
     model: ChatModel
     endpoint: str
     prices: Prices
+    context_tokens: int = WINDOW_TOKENS
 
 
 def _mind(base: _Base) -> _Mind:
@@ -311,7 +314,7 @@ def _mind(base: _Base) -> _Mind:
         return _Mind(model, "none", NoPrices())
     # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
     from opsbot.adapters.openai_model import ModelSettings, OpenAIModel  # noqa: PLC0415
-    from opsbot.adapters.prices import KnownPrices  # noqa: PLC0415
+    from opsbot.adapters.prices import KnownPrices, context_tokens  # noqa: PLC0415
 
     key = base.secrets.model_api_key
     found = ModelSettings(
@@ -324,7 +327,8 @@ def _mind(base: _Base) -> _Mind:
         reasoning_effort=settings.reasoning_effort,
         salvage=settings.salvage,
     )
-    return _Mind(OpenAIModel(found), found.kind, KnownPrices(found.url, base.config.prices()))
+    reads = settings.context_tokens or context_tokens(settings.name, found.url) or WINDOW_TOKENS
+    return _Mind(OpenAIModel(found), found.kind, KnownPrices(found.url, base.config.prices()), reads)
 
 
 def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:

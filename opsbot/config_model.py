@@ -60,6 +60,7 @@ class Model(Section):
     api_key: SecretRef | None = None
     api: Literal["auto", "responses", "chat"] = "auto"
     max_output_tokens: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    context_tokens: Annotated[int, Field(ge=4000, le=10_000_000)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     salvage: bool = False

@@ -14,6 +14,7 @@ from types import MappingProxyType, ModuleType
 
 from opsbot.domain import Json, Risk
 from opsbot.errors import BadArguments, ToolDefinitionError
+from opsbot.output_spec import READ_OUTPUT, READ_OUTPUT_SPEC
 from opsbot.pins import Pins
 from opsbot.ports import ToolSpec
 from opsbot.schema import spec_of
@@ -23,8 +24,9 @@ from opsbot.tripwire import Tripwire
 
 __all__ = ["DESCRIBE_TOOLS", "SHIPPED_TOOLS", "Registry", "load_tools"]
 
-# A call of this name is answered by the turn loop itself; no tool file may take it.
+# Calls of these names are answered by the turn loop itself; no tool file may take them.
 DESCRIBE_TOOLS = "describe_tools"
+_OWN = (DESCRIBE_TOOLS, READ_OUTPUT)
 # What model APIs accept as a function name: https://platform.openai.com/docs/api-reference/responses (2026-11).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _RISKS = tuple(Risk)
@@ -79,11 +81,13 @@ class Registry:
         """Return what the model is shown: the tools that are not deferred, `describe_tools`, what it asked for before.
 
         The first two are the same bytes in every request; what was asked for follows, in the order it was asked.
+        `read_output` is opsbot's own and comes where there is something to read.
         """
         deferred = {tool.name: spec for tool, spec in self._pairs() if tool.deferred}
         usual = tuple(spec for tool, spec in self._pairs() if not tool.deferred)
-        asked = tuple(deferred[name] for name in dict.fromkeys(asked_for) if name in deferred)
-        return (*usual, _describe_spec(deferred.values()), *asked) if deferred else usual
+        known = deferred | {READ_OUTPUT: READ_OUTPUT_SPEC}
+        asked = tuple(known[name] for name in dict.fromkeys(asked_for) if name in known)
+        return (*usual, _describe_spec(deferred.values()), *asked) if deferred else (*usual, *asked)
 
     def deferred(self) -> tuple[ToolSpec, ...]:
         """Return the tools that the model is shown only when it asks."""
@@ -201,7 +205,7 @@ def _name_faults(tools: Sequence[Tool]) -> Iterable[str]:
     for tool in tools:
         if not _NAME.fullmatch(tool.name):
             yield f"{_where(tool)}: {tool.name[:80]!a} is no tool name; use a-z, 0-9 and _, at most 64 characters."
-        elif tool.name == DESCRIBE_TOOLS:
+        elif tool.name in _OWN:
             yield f"{_where(tool)}: {tool.name!r} is opsbot's own; choose another name."
     for first, second in pairwise(tools):
         if first.name == second.name:

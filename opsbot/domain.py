@@ -1,5 +1,6 @@
 """The words of opsbot: frozen data, no behaviour beyond derived facts."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -447,7 +448,8 @@ class ToolResult:
     """The one result of a call: JSON text for the model.
 
     `nonce` fences the content off on its way to the model and does not occur in it; it is kept, so that a history is
-    the same bytes in every request. `untrusted`: it may hold free text of a host, a file or a stranger.
+    the same bytes in every request. `untrusted`: it may hold free text of a host, a file or a stranger. `kept`: this is
+    only its beginning and end, and `ports.Outputs` has the whole.
     """
 
     call_id: str
@@ -455,9 +457,35 @@ class ToolResult:
     failed: bool = False
     nonce: str = ""
     untrusted: bool = False
+    kept: bool = False
+
+    @property
+    def ref(self) -> str:
+        """What the model calls it by to read more of it; nobody can guess it."""
+        return hashlib.sha256(self.nonce.encode()).hexdigest()[:12] if self.nonce else ""
 
 
 Message: TypeAlias = UserMessage | AssistantMessage | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """How a long history is shown to the model (see `compaction.view`): nothing of it is lost.
+
+    The first `folded` messages stand in `summary`, but for those at the places in `kept`. Of results before `shortened`
+    about `result_chars` characters are shown, but for those at the places in `whole`. `prose`: what of the summary the
+    model wrote. `messages`: how many there were when it was made. `nonce` as of a result.
+    """
+
+    folded: int = 0
+    kept: tuple[int, ...] = ()
+    shortened: int = 0
+    whole: tuple[int, ...] = ()
+    result_chars: int = 0
+    summary: str = ""
+    nonce: str = ""
+    prose: str = ""
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +495,7 @@ class Conversation:
     place: Place
     messages: tuple[Message, ...] = ()
     version: int = 0
+    compaction: Compaction | None = None
 
     @property
     def id(self) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from opsbot.domain import AssistantMessage, Conversation, Message, ToolCall, ToolResult, Usage, UserMessage
+from opsbot.domain import AssistantMessage, Conversation, ToolCall, Usage
 from opsbot.errors import ModelMisbehaved
+from opsbot.notes import INTRODUCTIONS
 from opsbot.ports import Done, ModelEvent, TextDelta
 
 _FINISHED = frozenset({"stop", "tool_calls"})
@@ -57,17 +58,10 @@ def complete(conversation: Conversation, text: str, calls: list[ToolCall], heard
     return AssistantMessage(text, tuple(_with_unique_ids(conversation, calls)), heard.usage, done.opaque)
 
 
-def newer_half(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Drop about the older half, cutting only before a person's words, so that no call loses its result."""
-    sizes = [len(m.text) if not isinstance(m, ToolResult) else len(m.content) for m in messages]
-    cuts = [n for n, message in enumerate(messages) if isinstance(message, UserMessage) and n]
-    fitting = [n for n in cuts if sum(sizes[n:]) <= sum(sizes) / 2]
-    return messages[fitting[0] if fitting else cuts[-1] if cuts else 0 :]
-
-
 def _with_unique_ids(conversation: Conversation, calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Rename calls whose id is empty or taken: local servers count from `call_0` in every reply."""
     used = {c.call_id for m in conversation.messages if isinstance(m, AssistantMessage) for c in m.calls}
+    used |= INTRODUCTIONS.keys()
     unique = []
     for index, call in enumerate(calls):
         free = call.call_id and call.call_id not in used

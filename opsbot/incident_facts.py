@@ -27,6 +27,7 @@ from opsbot.timeline import told
 # Of no use to whoever reads what happened.
 _QUIET = frozenset(
     {
+        "conversation.condensed",
         "conversation.replied",
         "conversation.reset",
         "decision.refused",

@@ -21,11 +21,13 @@ from opsbot.vocabulary import Vocabulary
 
 # What the model reads of one result (about 4,000 tokens).
 MAX_RESULT_CHARS = 12_000
-# Far above what tools return: whatever is larger was made to be.
+# Of what one tool returned of one host, in all; more is not even kept (see `outputs`).
+_VALUE_MAX = 4 * 1024 * 1024
+# Far above what other texts have: whatever is larger was made to be.
 _STRING_MAX = 65_536
 _KEY_MAX = 200
 _DEPTH_MAX = 12
-_LEAVES_MAX = 20_000
+_LEAVES_MAX = 100_000
 _FACT_MAX = 500
 _EVIDENCE_MAX = 8_000
 
@@ -59,6 +61,7 @@ class _Walk:
     leaves: int = 0
     left_out: int = 0
     named_freely: bool = False
+    room: int = _VALUE_MAX
 
     def into(self, value: Any, path: tuple[str, ...]) -> Any:
         """Return the value with a slot for each text. What is neither data nor a time becomes its text."""
@@ -101,7 +104,9 @@ class _Walk:
         return self.line(key)
 
     def _slot(self, text: str, path: tuple[str, ...]) -> _Slot:
-        slot = _Slot(shortened(_readable(text[: 2 * _STRING_MAX]), _STRING_MAX, of=len(text)))
+        self.left_out += bool(text) and not self.room
+        slot = _Slot(shortened(_readable(text[: 2 * self.room]), self.room, of=len(text)))
+        self.room -= min(self.room, len(slot.text))
         self.streams[path].append(slot)
         return slot
 
@@ -185,13 +190,27 @@ class Intake:
     def result(self, call_id: str, content: str, *, failed: bool = False, untrusted: bool = True) -> ToolResult:
         """Make the result of a call for the model: redacted once more as a whole, cut, with a nonce it cannot hold."""
         text = capped(self._redactor.text(content))
-        nonce = secrets.token_hex(6)
-        while nonce in text:
-            nonce = secrets.token_hex(6)
-        return ToolResult(call_id, text, failed, nonce, untrusted)
+        return ToolResult(call_id, text, failed, _nonce(text), untrusted)
+
+    def note(self, note_id: str, text: str) -> ToolResult:
+        """Make what opsbot itself tells the model of others' words (see `notes`): redacted, not cut, fenced off."""
+        text = self._redactor.text(text)
+        return ToolResult(note_id, text, nonce=_nonce(text), untrusted=True)
+
+    def whole(self, text: str) -> str:
+        """Return a text that was taken in already once more redacted, now that all of it stands together."""
+        return self._redactor.text(text)
 
     def _facts(self, facts: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         return tuple((self.line(name, limit=_KEY_MAX), self.line(value)) for name, value in facts)
+
+
+def _nonce(text: str) -> str:
+    """Return marks that the text does not hold."""
+    nonce = secrets.token_hex(6)
+    while nonce in text:
+        nonce = secrets.token_hex(6)
+    return nonce
 
 
 def _readable(text: str) -> str:

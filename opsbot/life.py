@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from opsbot import outputs
 from opsbot.background import Background, guarded
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -171,6 +172,7 @@ class Life:
         if self.organs.replica.leads():
             await self.organs.store.inbox.prune(now - _EVENTS_KEPT)
             await self.organs.store.usage.prune(now - KEPT_FOR)
+            await self.organs.store.outputs.prune(now - outputs.KEPT_FOR)
 
     async def _wake_waiting(self) -> None:
         """Repair lost wake-ups: go on with every conversation that needs it and has nobody at work on it."""

@@ -19,6 +19,7 @@ from opsbot.domain import (
     CheckResult,
     Closing,
     CommandResult,
+    Compaction,
     Content,
     Conversation,
     History,
@@ -48,6 +49,7 @@ from opsbot.domain import (
     Vitals,
 )
 from opsbot.holds import Hold
+from opsbot.outputs import Outputs
 from opsbot.passage_ports import Incidents, Passages
 from opsbot.report_ports import IncidentReports
 from opsbot.spending import ModelCall, Split, Sum, Totals
@@ -354,8 +356,11 @@ class Conversations(Protocol):
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
         model_calls: Sequence[ModelCall] = (),
+        compaction: Compaction | None = None,
     ) -> Conversation:
         """Append with the audit records that tell of it and what it took, in one transaction; return the new state.
+
+        `compaction` takes the place of the one before; None leaves it.
 
         Raises:
             Conflict: the stored version is not `conversation.version`.
@@ -367,7 +372,11 @@ class Conversations(Protocol):
         ...
 
     async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
-        """Forget the history (kept in the database, no longer loaded), with audit records. Raises Conflict."""
+        """Forget the history (kept in the database, no longer loaded) and its outputs, with audit records.
+
+        Raises:
+            Conflict: the stored version is not `conversation.version`.
+        """
         ...
 
 
@@ -663,6 +672,8 @@ class Store(Protocol):
     def samples(self) -> Samples: ...
     @property
     def usage(self) -> UsageLog: ...
+    @property
+    def outputs(self) -> Outputs: ...
     @property
     def passages(self) -> Passages: ...
     @property

@@ -1,7 +1,6 @@
 """The loop: ask the model, run what is allowed, stop for a person. The stored history is the only state."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,13 +11,16 @@ import structlog
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import result_for_model
 from opsbot.charting import announcing, charts_of
-from opsbot.discovery import DESCRIBE_TOOLS
+from opsbot.compaction import view
+from opsbot.condensing import Condenser, overhead_of
 from opsbot.domain import (
     Actor,
     Answered,
     Approval,
     AssistantMessage,
+    AuditEntry,
     Chart,
+    Compaction,
     Conversation,
     GaveUp,
     Message,
@@ -33,11 +35,12 @@ from opsbot.domain import (
 from opsbot.errors import BadArguments, BudgetSpent, ContextTooLong, ModelError, ToolError
 from opsbot.established import established
 from opsbot.executor import Executor
-from opsbot.hearing import Heard, complete, newer_half
+from opsbot.hearing import Heard, complete
 from opsbot.identity import Identify, unchanged
-from opsbot.intake import Intake, as_json, error_json
+from opsbot.intake import Intake, error_json
 from opsbot.metering import Account, Meter
 from opsbot.minutes import Minutes
+from opsbot.own_tools import OwnTools, asked_for
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, ModelRequest, Store
 from opsbot.prompts import prompt_digest
@@ -103,6 +106,7 @@ class _Spent:
     calls: int = 0
     tokens: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    refused_as_too_long: bool = False
 
     def check(self, now: float) -> None:
         """Raise BudgetSpent when a limit is reached, naming it."""
@@ -136,6 +140,8 @@ class TurnLoop:
     limits: Limits
     propose: Propose
     meter: Meter
+    own: OwnTools
+    condenser: Condenser
     identify: Identify = unchanged
 
     @property
@@ -162,7 +168,17 @@ class TurnLoop:
             try:
                 spent.check(self.clock.monotonic())
                 await self.meter.check(self._account(conversation))
-                reply = await self._ask_fitting(conversation, spent, watcher)
+                conversation = await self._fitted(conversation, refused=False)
+                reply = await self._ask(conversation, spent, watcher)
+            except ContextTooLong as error:
+                condensed = (
+                    conversation if spent.refused_as_too_long else await self._fitted(conversation, refused=True)
+                )
+                spent.refused_as_too_long = True
+                if condensed is conversation:
+                    return await self._give_up(conversation, error, spent, watcher)
+                conversation = condensed
+                continue
             except ModelError as error:
                 return await self._give_up(conversation, error, spent, watcher)
             if not reply.calls:
@@ -217,8 +233,8 @@ class TurnLoop:
 
     async def _run(self, conversation: Conversation, call: ToolCall, watcher: Watcher) -> ToolResult | Approval:
         """Run a read, or open an approval. Raises ToolError for whatever the model should know."""
-        if call.tool == DESCRIBE_TOOLS:
-            return self.intake.result(call.call_id, self._described(call), untrusted=False)
+        if (own := await self.own.answer(conversation, call)) is not None:
+            return own
         if HIDDEN in call.arguments:
             raise BadArguments("The arguments hold a secret that was hidden, so they are not used.")
         prepared = self.catalogue.from_call(call)
@@ -240,15 +256,9 @@ class TurnLoop:
                 shown = charts[: await watcher.charts(charts)] if charts else ()
                 text = announcing(shown, fan_out.as_json(sighting(prepared, now)))
                 failed = not fan_out.results
-                return self.intake.result(call.call_id, text, failed=failed, untrusted=fan_out.untrusted)
-
-    def _described(self, call: ToolCall) -> str:
-        """Say in a line each what the tools do that were asked for; the next request holds their schemas."""
-        names = _names_in(call)
-        if not names:
-            raise BadArguments('Name the tools, as in {"names": ["disk_usage"]}.')
-        tools = [self.catalogue.registry.get(name) for name in names]
-        return as_json({tool.name: tool.description.splitlines()[0] for tool in tools})
+                return await self.own.keeper.result(
+                    conversation.id, call, text, failed=failed, untrusted=fan_out.untrusted
+                )
 
     def _outcome(self, approval: Approval) -> ToolResult:
         made = result_for_model(approval)
@@ -259,25 +269,22 @@ class TurnLoop:
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
-    async def _ask_fitting(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
-        """Ask; a history too long for the model is asked once more without its older half."""
-        try:
-            return await self._ask(conversation, conversation.messages, spent, watcher)
-        except ContextTooLong:
-            newest = newer_half(conversation.messages)
-            if len(newest) == len(conversation.messages):
-                raise
-            log.info("turn.trimmed", dropped=len(conversation.messages) - len(newest))
-            return await self._ask(conversation, newest, spent, watcher)
+    async def _fitted(self, conversation: Conversation, *, refused: bool) -> Conversation:
+        """Store how to show less of the conversation, where it has grown too long; `refused`: the model said so."""
+        overhead = overhead_of(self.system_prompt(), self.catalogue.registry.shown(asked_for(conversation)))
+        account = self._account(conversation)
+        compaction = await self.condenser.shorter(conversation, account, overhead, refused=refused)
+        if compaction is None:
+            return conversation
+        entry = self.condenser.entry(conversation, compaction)
+        return await self._append(conversation, [], entries=[entry], compaction=compaction)
 
-    async def _ask(
-        self, conversation: Conversation, messages: tuple[Message, ...], spent: _Spent, watcher: Watcher
-    ) -> AssistantMessage:
+    async def _ask(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
         """Ask for one complete reply. Raises ModelError; nothing of an unfinished reply is kept."""
         await watcher.working("thinking")
         request = ModelRequest(
             system=self.system_prompt(),
-            messages=messages,
+            messages=view(conversation.messages, conversation.compaction),
             tools=self.catalogue.registry.shown(asked_for(conversation)),
             max_output_tokens=self.limits.max_output_tokens,
             prefix_key=f"opsbot-{conversation.place.team_id}-{prompt_digest()[:8]}",
@@ -294,6 +301,7 @@ class TurnLoop:
         finally:
             # What it took counts also if it was cut off, refused or stopped.
             spent.tokens += self.meter.note(self._account(conversation), request, heard)
+        self.condenser.counted(request, heard.usage.input_tokens)
         log.info("model.replied", calls=len(heard.calls), **asdict(heard.usage))
         exact = self.intake.exact
         calls = [replace(c, tool=exact(c.tool), arguments=exact(c.arguments)) for c in heard.calls]
@@ -319,12 +327,27 @@ class TurnLoop:
     ) -> Conversation:
         """Append the messages, with their minutes."""
         entries = self.minutes.of(conversation, messages, self.clock.now(), refused=refused)
-        after = Conversation(conversation.place, (*conversation.messages, *messages), conversation.version)
+        return await self._append(conversation, messages, entries=entries)
+
+    async def _append(
+        self,
+        conversation: Conversation,
+        messages: Sequence[Message],
+        *,
+        entries: Sequence[AuditEntry],
+        compaction: Compaction | None = None,
+    ) -> Conversation:
+        after = replace(conversation, messages=(*conversation.messages, *messages))
         needs_turn = wants_reply(after) or bool(after.open_calls)
         taken = self.meter.take()
         try:
             return await self.store.conversations.append(
-                conversation, messages, needs_turn=needs_turn, entries=entries, model_calls=taken
+                conversation,
+                messages,
+                needs_turn=needs_turn,
+                entries=entries,
+                model_calls=taken,
+                compaction=compaction,
             )
         except BaseException:
             self.meter.give_back(taken)
@@ -350,21 +373,6 @@ def wants_reply(conversation: Conversation) -> bool:
     newest = next(m for m in reversed(conversation.messages) if isinstance(m, AssistantMessage) and m.calls)
     still_open = {call.call_id for call in conversation.open_calls}
     return not any(call.call_id in still_open for call in newest.calls)
-
-
-def asked_for(conversation: Conversation) -> tuple[str, ...]:
-    """Names of the deferred tools that the model asked to be shown, or has used, in the order of asking."""
-    calls = (call for m in conversation.messages if isinstance(m, AssistantMessage) for call in m.calls)
-    return tuple(name for call in calls for name in (_names_in(call) if call.tool == DESCRIBE_TOOLS else (call.tool,)))
-
-
-def _names_in(call: ToolCall) -> tuple[str, ...]:
-    """Read the names of a `describe_tools` call; none of an unreadable one."""
-    try:
-        names = json.loads(call.arguments)["names"]
-    except (ValueError, KeyError, TypeError):
-        return ()
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def last_asker(conversation: Conversation) -> Actor:

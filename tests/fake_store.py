@@ -17,6 +17,7 @@ from opsbot.domain import (
     AuditRecord,
     Beats,
     Closing,
+    Compaction,
     Content,
     Conversation,
     InboxItem,
@@ -37,6 +38,7 @@ from opsbot.domain import (
 from opsbot.errors import Conflict, Fenced, StoreError
 from opsbot.holds import Hold, overlap, taken
 from opsbot.incident_report import IncidentReport
+from opsbot.outputs import KEPT_PER_CONVERSATION, Output
 from opsbot.passages import Document, Found, Incident, Kind, Shelf, Vector, digest_of
 from opsbot.spending import ModelCall, Scope, Split, Sum, Totals, summed
 
@@ -212,6 +214,7 @@ class MemoryConversations:
     stored: dict[str, Conversation] = field(default_factory=dict)
     waking: set[str] = field(default_factory=set)
     usage: "MemoryUsageLog" = field(default_factory=lambda: MemoryUsageLog(Outage()))
+    outputs: "MemoryOutputs" = field(default_factory=lambda: MemoryOutputs(Outage()))
 
     async def load(self, place: Place) -> Conversation:
         await self.outage.step()
@@ -225,9 +228,11 @@ class MemoryConversations:
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
         model_calls: Sequence[ModelCall] = (),
+        compaction: Compaction | None = None,
     ) -> Conversation:
         await self.outage.step()
-        after = replace(conversation, messages=(*conversation.messages, *messages))
+        shown = compaction or conversation.compaction
+        after = replace(conversation, messages=(*conversation.messages, *messages), compaction=shown)
         stored = self._advance(after, entries, needs_turn=needs_turn)
         self.usage.extend(model_calls)
         return stored
@@ -238,7 +243,9 @@ class MemoryConversations:
 
     async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
         await self.outage.step()
-        return self._advance(replace(conversation, messages=()), entries, needs_turn=False)
+        after = self._advance(replace(conversation, messages=(), compaction=None), entries, needs_turn=False)
+        self.outputs.forget(conversation.id)
+        return after
 
     def _advance(self, wanted: Conversation, entries: Sequence[AuditEntry], *, needs_turn: bool) -> Conversation:
         stored = self.stored.get(wanted.id, Conversation(wanted.place))
@@ -554,6 +561,33 @@ class MemoryUsageLog:
 
 
 @dataclass
+class MemoryOutputs:
+    outage: Outage
+    kept: dict[tuple[str, str], Output] = field(default_factory=dict)
+
+    async def put(self, output: Output) -> None:
+        await self.outage.step()
+        self.kept[output.conversation_id, output.ref] = output
+        mine = [each for each in self.kept.values() if each.conversation_id == output.conversation_id]
+        for old in sorted(mine, key=lambda each: each.at)[:-KEPT_PER_CONVERSATION]:
+            del self.kept[old.conversation_id, old.ref]
+
+    async def get(self, conversation_id: str, ref: str) -> Output | None:
+        await self.outage.step()
+        return self.kept.get((conversation_id, ref))
+
+    async def prune(self, before: datetime) -> int:
+        await self.outage.step()
+        kept = {key: output for key, output in self.kept.items() if output.at >= before}
+        self.kept, gone = kept, len(self.kept) - len(kept)
+        return gone
+
+    def forget(self, conversation_id: str) -> None:
+        """Drop what a conversation kept, within a step of another part."""
+        self.kept = {key: output for key, output in self.kept.items() if key[0] != conversation_id}
+
+
+@dataclass
 class MemoryPassages:
     outage: Outage
     kept: dict[tuple[Kind, str], Document] = field(default_factory=dict)
@@ -706,7 +740,8 @@ class MemoryStore:
         self.inbox = MemoryInbox(self.outage, self.leases)
         self.audit = MemoryAuditLog(self.outage)
         self.usage = MemoryUsageLog(self.outage)
-        self.conversations = MemoryConversations(self.outage, self.audit, usage=self.usage)
+        self.outputs = MemoryOutputs(self.outage)
+        self.conversations = MemoryConversations(self.outage, self.audit, usage=self.usage, outputs=self.outputs)
         self.approvals = MemoryApprovals(self.outage, self.audit)
         self.operations = MemoryOperations(self.outage, self.leases, self.approvals)
         self.holds = MemoryHolds(self.outage, self.audit)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from opsbot.domain import AssistantMessage, Message, ToolCall, ToolResult, UserMessage
 from opsbot.intake import fenced
+from opsbot.notes import INTRODUCTIONS
 
 NOT_EXECUTED = "Waiting for a person's approval; not executed."
 
@@ -96,5 +97,7 @@ def _indented(text: str) -> str:
 
 
 def _outcome(result: ToolResult, tools: dict[str, str]) -> Asked:
+    if result.call_id in INTRODUCTIONS:
+        return Asked(f"{INTRODUCTIONS[result.call_id]}: {fenced(result)}")
     tool = tools.get(result.call_id)
     return Asked(f"Outcome of call {result.call_id}{f' ({tool})' if tool else ''}: {fenced(result)}")

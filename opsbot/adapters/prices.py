@@ -1,13 +1,23 @@
-"""What models cost: the operator's own prices, else those that genai-prices brings along. It asks nobody."""
+"""What models cost and can read: the operator's own prices, else those of genai-prices. It asks nobody."""
 
 from collections.abc import Mapping
 from datetime import datetime
 
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
+from genai_prices.data_snapshot import get_snapshot
 
 from opsbot.domain import Usage
 from opsbot.spending import NANO, Price
+
+
+def context_tokens(model: str, url: str) -> int | None:
+    """Return how much a model behind this address can read, as far as it is known."""
+    try:
+        _, found = get_snapshot().find_provider_model(model, None, None, url)
+    except (LookupError, ValueError):
+        return None
+    return found.context_window
 
 
 class KnownPrices:

@@ -8,12 +8,13 @@ from tests.sabotage.actions import ACTIONS
 from tests.sabotage.copy import Sabotage, apply, make_copy, tried, undo
 from tests.sabotage.decisions import DECISIONS
 from tests.sabotage.doors import DOORS
+from tests.sabotage.memory import MEMORY
 from tests.sabotage.pairs import PAIRS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
 from tests.sabotage.texts import TEXTS
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *PAIRS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *MEMORY, *PAIRS)
 
 
 @pytest.fixture(scope="module")

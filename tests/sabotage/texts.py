@@ -27,8 +27,8 @@ TEXTS: tuple[Sabotage, ...] = (
     _one(
         "intake: the nonce may stand in the text",
         "intake.py",
-        "        while nonce in text:",
-        "        while False:",
+        "    while nonce in text:",
+        "    while False:",
         _INTAKE,
     ),
     _one(

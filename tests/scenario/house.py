@@ -14,6 +14,7 @@ from opsbot.actions import Catalogue
 from opsbot.assembly import NoPrices, Ports, Settings, assemble
 from opsbot.caps import Caps
 from opsbot.checkpoint import Brakes
+from opsbot.condensing import Window
 from opsbot.discovery import Registry, load_tools
 from opsbot.domain import (
     Actor,
@@ -107,6 +108,7 @@ class World:
     )
     spending: Spending = field(default_factory=Spending)
     reports: ReportRules = field(default_factory=ReportRules)
+    window: Window = field(default_factory=Window)
     prices: Prices = field(default_factory=NoPrices)
     sample_every_s: float = 0.0
     runbooks: Folder | None = None
@@ -143,6 +145,7 @@ class House:
             rates=world.rates,
             spending=world.spending,
             reports=world.reports,
+            window=world.window,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

@@ -8,16 +8,14 @@ import pytest
 from opsbot import dialogue, looking
 from opsbot.domain import (
     ApprovalState,
-    AssistantMessage,
     IncomingDecision,
     IncomingMessage,
     IncomingStop,
     Result,
     ToolCall,
-    UserMessage,
+    ToolResult,
 )
 from opsbot.errors import ChatError, ContextTooLong, MessageGone, ModelMisbehaved, StoreError
-from opsbot.hearing import newer_half
 from opsbot.policy import ApproverRule
 from opsbot.turn import Limits
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, RULES, THREAD, House, World
@@ -327,6 +325,13 @@ async def test_repeated_call_ids_are_told_apart(house):
     assert len(results_of(house.world.model.requests[-1])) == 3
 
 
+async def test_no_call_passes_for_what_opsbot_tells_the_model_itself(house):
+    house.world.model.add(Say(calls=(ToolCall("note:thread", "list_hosts", "{}"),)), "One list.")
+    await house.says(ALICE, "hosts?")
+    (only,) = results_of(house.world.model.requests[-1])
+    assert only != "note:thread"
+
+
 async def test_calls_beyond_the_limit_are_not_run(house):
     world = World(limits=Limits(calls=2))
     other = await live(world)
@@ -339,28 +344,32 @@ async def test_calls_beyond_the_limit_are_not_run(house):
     await other.stop()
 
 
-async def test_a_history_that_does_not_fit_is_asked_again_without_its_older_half(house):
-    house.world.model.add("one", "two", ContextTooLong("Too long."), "three")
-    for text in ("a" * 300, "b" * 300, "c" * 300):
+async def test_a_history_that_does_not_fit_is_asked_once_more_with_its_older_turns_summed_up(house):
+    house.world.model.add("one", "two", ContextTooLong("Too long."), "People said a and b.", "three")
+    for text in ("a" * 6000, "b" * 6000, "c" * 300):
         await house.says(ALICE, text)
     assert "three" in house.seen
-    first = house.world.model.requests[-1].messages[0]
-    assert isinstance(first, UserMessage)
-    assert not first.text.startswith("a")
+    refused, side, last = house.world.model.requests[-3:]
+    assert (side.tools, len(side.messages)) == ((), 1)
+    earlier, *shown = last.messages
+    assert isinstance(earlier, ToolResult)
+    assert "People said a and b." in earlier.content
+    assert shown[-1] == refused.messages[-1]
+    assert len(shown) < len(refused.messages)
+
+
+async def test_a_history_that_is_refused_twice_is_said_so(house):
+    house.world.model.add("one", "two", ContextTooLong("Too long."), "Words.", ContextTooLong("Too long; `reset` it."))
+    for text in ("a" * 6000, "b" * 6000, "c" * 300):
+        await house.says(ALICE, text)
+    assert "`reset` it" in house.seen[-1]
+    assert house.world.model.left == 0
 
 
 async def test_a_single_message_that_does_not_fit_is_said_so(house):
     house.world.model.add(ContextTooLong("This thread is too long for the model."))
     await house.says(ALICE, "a" * 300)
     assert "too long" in house.seen[0]
-
-
-def test_the_newer_half_starts_with_a_persons_words():
-    now = World().clock.now()
-    said = [UserMessage("x" * size, ALICE, now) for size in (10, 10, 500)]
-    history = (said[0], AssistantMessage("y" * 100), said[1], AssistantMessage("y" * 100), said[2])
-    assert newer_half(history) == (said[2],)
-    assert newer_half((said[0],)) == (said[0],)
 
 
 async def test_a_bug_is_told_by_id_only(house, monkeypatch):

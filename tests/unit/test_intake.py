@@ -100,13 +100,30 @@ def test_bombs_are_cut_and_said() -> None:
     for _ in range(100):
         deep = [deep]
     assert INTAKE.value(deep).left_out == 1
-    wide = INTAKE.value(list(range(100_000)))
-    assert len(wide.value) == 20_000
-    assert wide.left_out == 80_000
+    wide = INTAKE.value(list(range(500_000)))
+    assert len(wide.value) == 100_000
+    assert wide.left_out == 400_000
     assert wide.untrusted
     long = INTAKE.value("x" * 10_000_000).value
-    assert len(long) < 66_000
+    assert len(long) < 4_194_304 + 50
     assert "characters left out]" in long
+
+
+def test_texts_share_the_room_of_one_value() -> None:
+    taken = INTAKE.value(["x" * 3_000_000, "y" * 3_000_000, "z" * 3_000_000])
+    assert sum(map(len, taken.value)) < 4_194_304 + 200
+    assert (taken.left_out, taken.value[2]) == (1, "")
+    assert taken.untrusted
+
+
+def test_a_note_of_others_words_is_untrusted_redacted_fenced_and_whole() -> None:
+    text = f"<UBOB>: my key is {SECRET}\n" + "x" * 50_000
+    note = INTAKE.note("note:thread", text)
+    assert note.untrusted
+    assert SECRET not in note.content
+    assert len(note.content) > 50_000
+    assert note.nonce not in note.content
+    assert fenced(note).startswith(f"<data {note.nonce}>")
 
 
 # --- redaction over several texts ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_history import NOT_EXECUTED
 from opsbot.adapters.openai_responses import ResponsesWire
 from opsbot.domain import Actor, AssistantMessage, Message, ToolCall, ToolResult, UserMessage
+from opsbot.notes import INTRODUCTIONS
 from opsbot.ports import ModelRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -57,6 +58,14 @@ def test_a_late_result_stands_where_it_came_and_the_placeholder_stays():
         ("assistant", "Waiting."),
         ("user", 'Outcome of call c1 (restart): {"state":"done"}'),
     ]
+
+
+@pytest.mark.parametrize("note", INTRODUCTIONS)
+def test_what_opsbot_tells_itself_is_introduced_and_fenced_off(note: str):
+    told = ToolResult(note, "words of others", nonce="abc", untrusted=True)
+    expected = f"{INTRODUCTIONS[note]}: <data abc>\nwords of others\n</data abc>"
+    assert chat([told, user("and?")])[0] == {"role": "user", "content": expected}
+    assert expected in json.dumps(responses([told, user("and?")])[0], ensure_ascii=False).replace("\\n", "\n")
 
 
 def test_results_of_one_reply_stand_in_call_order():

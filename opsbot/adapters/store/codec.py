@@ -11,6 +11,7 @@ from opsbot.domain import (
     Approval,
     AssistantMessage,
     Card,
+    Compaction,
     Content,
     IncidentCard,
     Incoming,
@@ -102,6 +103,7 @@ EVENTS: Codec[Incoming] = Codec(
 )
 CONTENTS: Codec[Content] = Codec({"text": Text, "report": Report, "card": Card, "incident": IncidentCard})
 APPROVALS: Codec[Approval] = Codec({"approval": Approval})
+COMPACTIONS: Codec[Compaction] = Codec({"compaction": Compaction})
 HOLDS: Codec[Hold] = Codec({"hold": Hold})
 REPORTS: Codec[IncidentReport] = Codec({"report": IncidentReport})
 INCIDENTS: Codec[Incident] = Codec({"incident": Incident})

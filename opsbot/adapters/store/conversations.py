@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from opsbot.adapters.store import schema
 from opsbot.adapters.store.chain import AuditChain
-from opsbot.adapters.store.codec import MESSAGES, PLACES
+from opsbot.adapters.store.codec import COMPACTIONS, MESSAGES, PLACES
 from opsbot.adapters.store.database import Database
 from opsbot.adapters.store.usage_log import insert_calls
-from opsbot.domain import AuditEntry, Conversation, Message, Place
+from opsbot.domain import AuditEntry, Compaction, Conversation, Message, Place
 from opsbot.errors import Conflict
 from opsbot.spending import ModelCall
 
 _rows = schema.conversations.c
 _messages = schema.messages.c
+_compactions = schema.compactions.c
+_SHOWN = schema.conversations.outerjoin(schema.compactions, _compactions.conversation_id == _rows.id)
 NEEDING_TURN = select(_rows.place).where(_rows.needs_turn).order_by(_rows.id)
 
 
@@ -38,12 +40,20 @@ class SqlConversations:
         needs_turn: bool,
         entries: Sequence[AuditEntry] = (),
         model_calls: Sequence[ModelCall] = (),
+        compaction: Compaction | None = None,
     ) -> Conversation:
         """Append and return the new state; the version grows by one even without messages. Raises Conflict."""
-        after = replace(conversation, messages=(*conversation.messages, *messages), version=conversation.version + 1)
+        after = replace(
+            conversation,
+            messages=(*conversation.messages, *messages),
+            version=conversation.version + 1,
+            compaction=compaction or conversation.compaction,
+        )
 
         def work(connection: Connection) -> None:
             _advance(connection, conversation, {"needs_turn": needs_turn})
+            if compaction is not None:
+                _put_compaction(connection, conversation.id, COMPACTIONS.encode(compaction))
             rows = [
                 {
                     "conversation_id": conversation.id,
@@ -67,11 +77,13 @@ class SqlConversations:
         return tuple(PLACES.decode(text) for text in rows)
 
     async def reset(self, conversation: Conversation, *, entries: Sequence[AuditEntry] = ()) -> Conversation:
-        """Forget the history; the rows stay. Raises Conflict."""
+        """Forget the history, whose rows stay, and its outputs. Raises Conflict."""
         after = Conversation(conversation.place, version=conversation.version + 1)
 
         def work(connection: Connection) -> None:
             _advance(connection, conversation, {"needs_turn": False, "reset_version": after.version})
+            connection.execute(delete(schema.compactions).where(_compactions.conversation_id == conversation.id))
+            connection.execute(delete(schema.outputs).where(schema.outputs.c.conversation_id == conversation.id))
             self._chain.append(connection, entries)
 
         await self._database.write(work)
@@ -80,7 +92,9 @@ class SqlConversations:
 
 def _load(connection: Connection, place: Place) -> Conversation:
     known = connection.execute(
-        select(_rows.place, _rows.version, _rows.reset_version).where(_rows.id == place.key)
+        select(_rows.place, _rows.version, _rows.reset_version, _compactions.record)
+        .select_from(_SHOWN)
+        .where(_rows.id == place.key)
     ).one_or_none()
     if known is None:
         return Conversation(place)
@@ -94,7 +108,16 @@ def _load(connection: Connection, place: Place) -> Conversation:
         )
         .order_by(_messages.version, _messages.position)
     ).scalars()
-    return Conversation(PLACES.decode(known.place), tuple(MESSAGES.decode(text) for text in texts), known.version)
+    messages = tuple(MESSAGES.decode(text) for text in texts)
+    compaction = COMPACTIONS.decode(known.record) if known.record is not None else None
+    return Conversation(PLACES.decode(known.place), messages, known.version, compaction)
+
+
+def _put_compaction(connection: Connection, conversation_id: str, record: str) -> None:
+    here = _compactions.conversation_id == conversation_id
+    changed = update(schema.compactions).where(here).values(record=record).returning(_compactions.conversation_id)
+    if connection.execute(changed).first() is None:
+        connection.execute(insert(schema.compactions).values(conversation_id=conversation_id, record=record))
 
 
 def _advance(connection: Connection, conversation: Conversation, changes: dict[str, bool | int]) -> None:

@@ -104,6 +104,14 @@ messages = Table(
     PrimaryKeyConstraint("conversation_id", "version", "position"),
 )
 
+# How a long history is shown to the model; without a row: as it is.
+compactions = Table(
+    "compactions",
+    metadata,
+    Column("conversation_id", Key, primary_key=True),
+    Column("record", Text, nullable=False),
+)
+
 approvals = Table(
     "approvals",
     metadata,
@@ -295,6 +303,24 @@ WORDS = {
 for _dialect, _statements in WORDS.items():
     for _statement in _statements:
         event.listen(passages, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+
+# Answers of tools that are too long for the model. Kept for a week.
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("conversation_id", Key, nullable=False),
+    Column("ref", Key, nullable=False),
+    # Microseconds since 1970.
+    Column("at_us", BigInteger, nullable=False),
+    # What was asked.
+    Column("answers", Text, nullable=False),
+    Column("untrusted", Boolean, nullable=False),
+    # UTF-8, compressed by zlib.
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("conversation_id", "ref"),
+)
+Index("ix_outputs_at", outputs.c.at_us)
+Index("ix_outputs_conversation", outputs.c.conversation_id, outputs.c.at_us)
 
 incidents = Table(
     "incidents",

@@ -22,6 +22,7 @@ from opsbot.adapters.store.leases import Membership, SqlLeases, SqlReplicas
 from opsbot.adapters.store.operation_rows import OperationRows
 from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
+from opsbot.adapters.store.outputs import SqlOutputs
 from opsbot.adapters.store.passages import SqlPassages
 from opsbot.adapters.store.reports import SqlIncidentReports
 from opsbot.adapters.store.samples import SqlSamples
@@ -69,6 +70,7 @@ class SqlStore:
         self.audit = SqlAuditLog(database, chain)
         self.samples = SqlSamples(database, doors.reader)
         self.usage = SqlUsageLog(database, doors.reader)
+        self.outputs = SqlOutputs(database, doors.reader)
         self.passages = SqlPassages(database, doors.reader)
         self.incidents = SqlIncidents(database, doors.reader)
         self.reports = SqlIncidentReports(database, chain, audit_key)
