@@ -26,6 +26,7 @@ from opsbot.metering import Meter
 from opsbot.own_tools import OwnTools
 from opsbot.pace import Pace
 from opsbot.passage_ports import Embedder, Folder
+from opsbot.picture_ports import Attachments, Darkroom
 from opsbot.policy import PolicyRules
 from opsbot.ports import Chat, ChatModel, Clock, Directory, Machines, Prices, Store
 from opsbot.prompts import system_prompt
@@ -39,6 +40,7 @@ from opsbot.seals import ButtonSeals
 from opsbot.service import Parts, Service
 from opsbot.shelves import Shelves
 from opsbot.shelving import Shelving
+from opsbot.sights import Sights
 from opsbot.spending import Spending
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
@@ -62,6 +64,7 @@ class Ports:
     """The outside world. `replica`: where the chat service asks it already; else it is made here.
 
     `runbooks`: where they are, None: there are none. `embedder` None: what was written is found by words alone.
+    `attachments` and `darkroom`: where files of people come from, and what makes pictures of them; None: nowhere.
     """
 
     store: Store
@@ -74,13 +77,15 @@ class Ports:
     prices: Prices = field(default_factory=NoPrices)
     runbooks: Folder | None = None
     embedder: Embedder | None = None
+    attachments: Attachments | None = None
+    darkroom: Darkroom | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the core behaves. `button_key` seals buttons; `lifetime_s`: seconds until an undecided request expires.
 
-    `sample_every_s`: how often every host is looked at by itself, 0: never.
+    `sample_every_s`: how often every host is looked at by itself, 0: never. `unable_to_look`: as `Sights.unable`.
     """
 
     rules: PolicyRules
@@ -97,6 +102,7 @@ class Settings:
     spending: Spending = field(default_factory=Spending)
     reports: ReportRules = field(default_factory=ReportRules)
     window: Window = field(default_factory=Window)
+    unable_to_look: str = ""
 
 
 class _KnownWords:
@@ -252,6 +258,15 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
                 reports=settings.reports,
             ),
             strangers=Strangers(ports.store.audit, delivery, ports.clock),
+            sights=Sights(
+                ports.store.pictures,
+                intake,
+                chat,
+                ports.clock,
+                attachments=ports.attachments,
+                darkroom=ports.darkroom,
+                unable=settings.unable_to_look,
+            ),
             bot_name=settings.bot_name,
         )
     )

@@ -16,6 +16,7 @@ from opsbot import __version__, logs
 from opsbot.actions import Catalogue
 from opsbot.adapters.anchorages import chosen, newest_in
 from opsbot.adapters.clock import SystemClock
+from opsbot.adapters.darkroom import ProcessDarkroom
 from opsbot.adapters.embedders import chosen_embedder
 from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
@@ -48,6 +49,7 @@ from opsbot.domain import (
     Place,
 )
 from opsbot.errors import ConfigError, Fenced
+from opsbot.picture_ports import Attachments
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory, Prices
 from opsbot.prompts import prompt_digest
@@ -56,6 +58,7 @@ from opsbot.redact import Redactor
 from opsbot.reload import InventoryReload, InventorySource
 from opsbot.replica import Replica
 from opsbot.service import Service
+from opsbot.sights import NO_MODEL, SWITCHED_OFF
 from opsbot.spending import Spending
 from opsbot.toolbox import tools_of
 from opsbot.turn import Limits
@@ -94,7 +97,13 @@ async def _serve(base: "_Base", stop: asyncio.Event, ready: Callable[[], None]) 
     try:
         channel = config.settings.audit.anchor.channel
         anchored = _anchored(base, (connection.chat, channel) if channel else None)
-        running = _running(base, connection.chat, connection.directory, sample_every_s=config.settings.history.every_s)
+        running = _running(
+            base,
+            connection.chat,
+            connection.directory,
+            sample_every_s=config.settings.history.every_s,
+            attachments=connection.attachments,
+        )
         async with anchored, running as service, _reloading(base):
             announcing = asyncio.create_task(_announce(connection, ready))
             await _unless_given_up(connection.serve(service, stop), service)
@@ -217,10 +226,16 @@ async def _anchored(base: _Base, posting: tuple[Chat, str] | None) -> AsyncItera
 
 @asynccontextmanager
 async def _running(
-    base: _Base, chat: Chat, directory: Directory, *, sample_every_s: float = 0.0
+    base: _Base,
+    chat: Chat,
+    directory: Directory,
+    *,
+    sample_every_s: float = 0.0,
+    attachments: Attachments | None = None,
 ) -> AsyncIterator[Service]:
     """A started service, and an orderly end of everything it uses; `sample_every_s` as `Settings` says."""
     mind = _mind(base)
+    darkroom = ProcessDarkroom()
     catalogue = base.catalogue
     machines = HostMachines(ParamikoShell(find=lambda name: catalogue.inventory.hosts.get(name)), LocalShell())
     limits = base.config.limits
@@ -237,6 +252,7 @@ async def _running(
         spending=Spending(mind.endpoint, base.config.budgets()),
         reports=base.config.report_rules(),
         window=Window(mind.context_tokens, base.config.model.max_output_tokens, limits.tokens),
+        unable_to_look=NO_MODEL if base.config.model.keyless else "" if base.config.model.vision else SWITCHED_OFF,
     )
     folder, embedder = base.config.runbooks_folder(), chosen_embedder(base.config, base.secrets)
     ports = Ports(
@@ -250,6 +266,8 @@ async def _running(
         prices=mind.prices,
         runbooks=RunbookFolder(folder) if folder else None,
         embedder=embedder,
+        attachments=attachments,
+        darkroom=darkroom,
     )
     service = assemble(ports, base.catalogue, base.redactor, settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, base.switch.throw, "SIGUSR1")
@@ -262,6 +280,7 @@ async def _running(
         await mind.model.close()
         if embedder is not None:
             await embedder.close()
+        darkroom.close()
         await asyncio.to_thread(machines.close)
         await base.store.close()
 
@@ -326,6 +345,7 @@ def _mind(base: _Base) -> _Mind:
         temperature=settings.temperature,
         reasoning_effort=settings.reasoning_effort,
         salvage=settings.salvage,
+        vision=settings.vision,
     )
     reads = settings.context_tokens or context_tokens(settings.name, found.url) or WINDOW_TOKENS
     return _Mind(OpenAIModel(found), found.kind, KnownPrices(found.url, base.config.prices()), reads)

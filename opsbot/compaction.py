@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from opsbot import pictures
 from opsbot.domain import AssistantMessage, Compaction, Message, ToolResult, UserMessage
 from opsbot.notes import EARLIER
 
@@ -46,7 +47,7 @@ def tokens_of(message: Message) -> int:
         case ToolResult():
             return tokens_of_text(message.content) + _FENCE
         case UserMessage():
-            return tokens_of_text(message.text) + PER_MESSAGE
+            return tokens_of_text(message.text) + PER_MESSAGE + pictures.tokens(message.shown)
         case AssistantMessage():
             words = [message.text, *(f"{call.call_id} {call.tool} {call.arguments}" for call in message.calls)]
             # Reasoning comes back sealed; what it takes is what it took.

@@ -64,6 +64,7 @@ class Model(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     salvage: bool = False
+    vision: bool = True
     prices: dict[Text, ModelPrice] = Field(default_factory=dict)
 
     @property

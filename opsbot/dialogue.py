@@ -68,7 +68,8 @@ class Dialogue:
     async def _hear(self, place: Place, message: UserMessage) -> None:
         async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
-            repeated = message in conversation.messages
+            earlier = (said for said in conversation.messages if isinstance(said, UserMessage))
+            repeated = any(message.repeats(said) for said in earlier)
             if not repeated:
                 entries = self.loop.minutes.of(conversation, [message], self.clock.now())
                 conversation = await self.store.conversations.append(
@@ -224,6 +225,14 @@ class TurnView:
         shown = charts[: MAX_CHARTS - len(self._charts)]
         self._charts += shown
         return len(shown)
+
+    async def blind(self, conversation: Conversation, why: str) -> None:
+        """Say once for each message with pictures that they are not looked at."""
+        asked = [m for m in conversation.messages if isinstance(m, UserMessage) and m.shown]
+        key = f"blind:{conversation.id}:{asked[-1].at.isoformat() if asked else ''}"
+        if await self._dialogue.store.outbox.get(key) is None:
+            text = f"I answer without the pictures: {why}. Write what they say, or paste it as text."
+            await self._dialogue.delivery.send(key, self._place, Text(text, trusted=True))
 
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
         """Write the last words to the outbox before the history says they were said."""

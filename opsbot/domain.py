@@ -421,12 +421,37 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that somebody showed: its bytes are in the store under `key`, re-encoded and free of all else.
+
+    `name` is what a person called the file. `trouble`: why it is not looked at; then there are no bytes, and no size.
+    """
+
+    key: str
+    name: str
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What a person wrote."""
+    """What a person wrote, and the pictures they showed with it."""
 
     text: str
     actor: Actor
     at: datetime
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Picture, ...]:
+        """The pictures that can be looked at."""
+        return tuple(picture for picture in self.pictures if picture.digest)
+
+    def repeats(self, other: "UserMessage") -> bool:
+        """Whether it is the same message, whatever became of its pictures this time."""
+        return (self.text, self.actor, self.at) == (other.text, other.actor, other.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -767,14 +792,30 @@ class Closing:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file on a message, as the chat service tells of it; nothing in it is checked. `url` "": it has to be asked."""
+
+    file_id: str
+    name: str = ""
+    mimetype: str = ""
+    size_bytes: int = 0
+    url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """A person wrote to the bot (mention, thread reply, DM); `text` is plain, without the bot's mention."""
+    """A person wrote to the bot (mention, thread reply, DM); `text` is plain, without the bot's mention.
+
+    `files_told`: `files` are all there are; where not, the chat service has to be asked.
+    """
 
     place: Place
     actor: Actor
     text: str
     message_id: str
     addressed: bool = True
+    files: tuple[Attachment, ...] = ()
+    files_told: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from opsbot import outputs
+from opsbot import outputs, pictures
 from opsbot.background import Background, guarded
 from opsbot.delivery import Delivery
 from opsbot.desk import ApprovalDesk
@@ -173,6 +173,7 @@ class Life:
             await self.organs.store.inbox.prune(now - _EVENTS_KEPT)
             await self.organs.store.usage.prune(now - KEPT_FOR)
             await self.organs.store.outputs.prune(now - outputs.KEPT_FOR)
+            await self.organs.store.pictures.prune(now - pictures.KEPT_FOR, max_bytes=pictures.KEPT_BYTES)
 
     async def _wake_waiting(self) -> None:
         """Repair lost wake-ups: go on with every conversation that needs it and has nobody at work on it."""

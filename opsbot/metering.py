@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from opsbot import pictures
 from opsbot.domain import AssistantMessage, Message, Place, ToolResult, Usage
 from opsbot.errors import BudgetSpent
 from opsbot.hearing import Heard
@@ -196,7 +197,8 @@ def estimate(request: ModelRequest, heard: Heard) -> Usage:
     schemas = [f"{tool.name} {tool.description} {json.dumps(tool.schema)}" for tool in request.tools]
     read = [request.system, *schemas, *(_text_of(message) for message in request.messages)]
     written = [heard.text, *(f"{call.tool} {call.arguments}" for call in heard.calls)]
-    return Usage(sum(map(_tokens, read)), sum(_tokens(text) for text in written if text))
+    seen = pictures.tokens(request.pictures.values())
+    return Usage(sum(map(_tokens, read)) + seen, sum(_tokens(text) for text in written if text))
 
 
 def _tokens(text: str) -> int:

@@ -54,7 +54,7 @@ class Minutes:
     ) -> AuditEntry:
         match message:
             case UserMessage():
-                facts = digest_of(message.text)
+                facts = {**digest_of(message.text), **_pictures(message)}
                 return AuditEntry("conversation.asked", at, message.actor.key, conversation_id, facts=facts)
             case AssistantMessage(by_code=True):
                 facts = {**digest_of(message.text), "text": self.kept(message.text)}
@@ -121,6 +121,12 @@ def digest_of(text: str) -> dict[str, Json]:
     # As it is stored: no database takes halves of characters.
     whole = _HALVES.sub("\ufffd", text)
     return {"sha256": hashlib.sha256(whole.encode()).hexdigest(), "characters": len(text)}
+
+
+def _pictures(message: UserMessage) -> dict[str, Json]:
+    """Name the pictures that were shown, by what is kept of them."""
+    digests: list[Json] = [picture.digest for picture in message.shown]
+    return {"pictures": digests} if digests else {}
 
 
 def _safe(text: str) -> str:

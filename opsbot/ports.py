@@ -51,6 +51,8 @@ from opsbot.domain import (
 from opsbot.holds import Hold
 from opsbot.outputs import Outputs
 from opsbot.passage_ports import Incidents, Passages
+from opsbot.picture_ports import Pictures
+from opsbot.pictures import Developed
 from opsbot.report_ports import IncidentReports
 from opsbot.spending import ModelCall, Split, Sum, Totals
 
@@ -72,7 +74,8 @@ class ModelRequest:
 
     `deferred` are tools it may call as well, but has not asked to be shown: for models that pay nothing for reading.
     `notice` is told what the person waits for while no answer comes, as words after "is". `answer_format`: what code
-    will read of the answer; an endpoint may ignore it.
+    will read of the answer; an endpoint may ignore it. `pictures`: the bytes of those in `messages` that are to be
+    looked at, by key; `blind` is told when the model did not get them, and why.
     """
 
     system: str
@@ -84,6 +87,8 @@ class ModelRequest:
     deferred: tuple[ToolSpec, ...] = ()
     notice: Callable[[str], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
     answer_format: AnswerFormat | None = None
+    pictures: Mapping[str, Developed] = field(default_factory=dict, compare=False, repr=False)
+    blind: Callable[[str], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -680,6 +685,8 @@ class Store(Protocol):
     def incidents(self) -> Incidents: ...
     @property
     def reports(self) -> IncidentReports: ...
+    @property
+    def pictures(self) -> Pictures: ...
 
     async def close(self) -> None:
         """Close the database."""

@@ -49,6 +49,7 @@ from opsbot.life import Life, Organs
 from opsbot.looking import Looks
 from opsbot.metering import Meter
 from opsbot.minutes import Minutes
+from opsbot.pictures import told
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
 from opsbot.recorder import Recorder
@@ -59,6 +60,7 @@ from opsbot.sampling import Sampling
 from opsbot.schema import typed_words
 from opsbot.seals import Pressed
 from opsbot.shelving import Shelving
+from opsbot.sights import Sights
 from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.takeover import Takeover
@@ -95,6 +97,7 @@ class Parts:
     usage: UsageReports
     reporting: Reporting
     alarms: Alarms
+    sights: Sights
     bot_name: str = "opsbot"
 
     @property
@@ -285,7 +288,10 @@ class Service:
         if alert := self._parts.alarms.seen_in(text):
             text = alert.text
             await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
-        message = UserMessage(text, _account(event.actor), item.received_at)
+        pictures = await self._parts.sights.of(event, first=not await self.knows(event.place))
+        if trouble := told(pictures):
+            await self._parts.delivery.send(f"unseen:{item.id}", event.place, Text(trouble, trusted=True))
+        message = UserMessage(text, _account(event.actor), item.received_at, pictures)
         await self._parts.dialogue.hear(event.place, message)
 
     async def _on_decision(self, event: IncomingDecision) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -41,6 +42,7 @@ from opsbot.intake import Intake, error_json
 from opsbot.metering import Account, Meter
 from opsbot.minutes import Minutes
 from opsbot.own_tools import OwnTools, asked_for
+from opsbot.pictures import wanted
 from opsbot.policy import PolicyRules, decide
 from opsbot.ports import ChatModel, Clock, ModelRequest, Store
 from opsbot.prompts import prompt_digest
@@ -86,6 +88,10 @@ class Watcher(Protocol):
 
     async def charts(self, charts: Sequence[Chart]) -> int:
         """Charts of what a tool found, to be shown below the answer; return how many of them will be."""
+        ...
+
+    async def blind(self, conversation: Conversation, why: str) -> None:
+        """The model answers without the pictures that it was shown."""
         ...
 
     async def ending(self, conversation: Conversation, last: AssistantMessage) -> None:
@@ -282,15 +288,18 @@ class TurnLoop:
     async def _ask(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
         """Ask for one complete reply. Raises ModelError; nothing of an unfinished reply is kept."""
         await watcher.working("thinking")
+        messages = view(conversation.messages, conversation.compaction)
         request = ModelRequest(
             system=self.system_prompt(),
-            messages=view(conversation.messages, conversation.compaction),
+            messages=messages,
             tools=self.catalogue.registry.shown(asked_for(conversation)),
             max_output_tokens=self.limits.max_output_tokens,
             prefix_key=f"opsbot-{conversation.place.team_id}-{prompt_digest()[:8]}",
             asker=last_asker(conversation).key,
             deferred=self.catalogue.registry.deferred(),
             notice=watcher.working,
+            pictures=await self.store.pictures.get(wanted(messages)),
+            blind=partial(watcher.blind, conversation),
         )
         spent.rounds += 1
         heard = Heard()

@@ -40,6 +40,7 @@ from opsbot.holds import Hold, overlap, taken
 from opsbot.incident_report import IncidentReport
 from opsbot.outputs import KEPT_PER_CONVERSATION, Output
 from opsbot.passages import Document, Found, Incident, Kind, Shelf, Vector, digest_of
+from opsbot.pictures import Developed
 from opsbot.spending import ModelCall, Scope, Split, Sum, Totals, summed
 
 TEST_KEY = bytes(range(32))
@@ -588,6 +589,29 @@ class MemoryOutputs:
 
 
 @dataclass
+class MemoryPictures:
+    outage: Outage
+    kept: dict[str, tuple[datetime, Developed]] = field(default_factory=dict)
+
+    async def put(self, key: str, picture: Developed, at: datetime) -> None:
+        await self.outage.step()
+        self.kept.setdefault(key, (at, picture))
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, Developed]:
+        await self.outage.step()
+        return {key: self.kept[key][1] for key in keys if key in self.kept}
+
+    async def prune(self, before: datetime, *, max_bytes: int) -> int:
+        await self.outage.step()
+        known, left = len(self.kept), max_bytes
+        for key, (at, picture) in sorted(self.kept.items(), key=lambda item: item[1][0], reverse=True):
+            left -= len(picture.content)
+            if left < 0 or at < before:
+                del self.kept[key]
+        return known - len(self.kept)
+
+
+@dataclass
 class MemoryPassages:
     outage: Outage
     kept: dict[tuple[Kind, str], Document] = field(default_factory=dict)
@@ -750,6 +774,7 @@ class MemoryStore:
         self.passages = MemoryPassages(self.outage)
         self.incidents = MemoryIncidents(self.outage, self.passages)
         self.reports = MemoryIncidentReports(self.outage, self.audit, self.incidents)
+        self.pictures = MemoryPictures(self.outage)
 
     def _be_replica(self, name: str, *, shared: bool) -> None:
         self.leases = MemoryLeases(self.outage, self._register, name)

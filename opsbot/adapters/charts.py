@@ -3,17 +3,13 @@
 import asyncio
 import json
 import math
-import os
-import sys
-import tempfile
-from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from struct import unpack
 
 import structlog
 
+from opsbot.adapters.worker_process import WorkerFailed, WorkerProcess
 from opsbot.domain import Chart, Series
 from opsbot.errors import ChatError
 from opsbot.readable import duration_text, plain_line, size_text
@@ -28,6 +24,7 @@ _TITLE_CHARS, _NAME_CHARS, _ALT_CHARS = 80, 28, 1000
 _TIME_LIMIT_S = 10.0
 _MAX_FIGURE = 1e18
 _WORKER = Path(__file__).with_name("chart_worker.py")
+_SURROUNDINGS = {"MPLBACKEND": "Agg", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _KIB = 1024.0
 _SIZES = ((_KIB**4, "TiB"), (_KIB**3, "GiB"), (_KIB**2, "MiB"), (_KIB, "KiB"))
 _DURATIONS = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
@@ -46,10 +43,10 @@ class ChartPress:
     """
 
     def __init__(self, *, worker: Path = _WORKER, time_limit_s: float = _TIME_LIMIT_S) -> None:
-        self._worker = worker
-        self._time_limit_s = time_limit_s
+        self._worker = WorkerProcess(
+            worker, "drawing", time_limit_s, MAX_BYTES, _SURROUNDINGS, ("HOME", "MPLCONFIGDIR", "TMPDIR")
+        )
         self._one_at_a_time = asyncio.Lock()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     async def png(self, chart: Chart) -> bytes:
         """Draw the chart, at most 1200 × 500 pixels and 200 kB.
@@ -59,41 +56,14 @@ class ChartPress:
         """
         job = json.dumps(job_of(chart)).encode()
         async with self._one_at_a_time:
-            return _checked(await self._drawn(job))
+            try:
+                return _checked(await self._worker.run(job))
+            except WorkerFailed as error:
+                raise _failed(str(error), error.detail) from error
 
     def close(self) -> None:
         """Remove the worker's folder."""
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    async def _drawn(self, job: bytes) -> bytes:
-        try:
-            process = await self._start()
-        except OSError as error:
-            raise _failed("the drawing process could not be started", str(error)) from error
-        try:
-            drawn, said = await asyncio.wait_for(_talk(process, job), self._time_limit_s)
-        except TimeoutError:
-            raise _failed(f"drawing took longer than {self._time_limit_s:g} s") from None
-        finally:
-            await _end(process)
-        if process.returncode != 0:
-            raise _failed("the drawing process failed", said[-2000:].decode("utf-8", "replace"))
-        return drawn
-
-    async def _start(self) -> Process:
-        """Start the worker with nothing of ours: no variables, no home, no modules but the installed ones."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="opsbot-charts-")
-        folder = self._folder.name
-        surroundings = {name: folder for name in ("HOME", "MPLCONFIGDIR", "TMPDIR")}
-        surroundings |= {"MPLBACKEND": "Agg", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        if "SYSTEMROOT" in os.environ:  # without it no program starts on Windows
-            surroundings["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-X", "utf8", str(self._worker), stdin=PIPE, stdout=PIPE, stderr=PIPE,
-            cwd=folder, env=surroundings, start_new_session=True, limit=MAX_BYTES,
-        )  # fmt: skip
+        self._worker.close()
 
 
 def job_of(chart: Chart) -> dict[str, object]:
@@ -194,36 +164,6 @@ def _checked(drawn: bytes) -> bytes:
     if width > MAX_PIXELS[0] or height > MAX_PIXELS[1]:
         raise _failed("what was drawn is too large", f"{width} x {height}")
     return drawn
-
-
-async def _talk(process: Process, job: bytes) -> tuple[bytes, bytes]:
-    """Give the worker its job and take what it answers, never more than a picture may weigh."""
-    if process.stdin is None or process.stdout is None or process.stderr is None:
-        raise NotDrawn("the drawing process has no ears")
-    with suppress(ConnectionError):  # it ended early; its exit status says so
-        process.stdin.write(job)
-        await process.stdin.drain()
-        process.stdin.close()
-    drawn, said = await asyncio.gather(_read(process.stdout), _read(process.stderr))
-    await process.wait()
-    return drawn, said
-
-
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    taken = b""
-    while piece := await stream.read(65536):
-        taken += piece
-        if len(taken) > MAX_BYTES:
-            raise _failed("the drawing process said too much")
-    return taken
-
-
-async def _end(process: Process) -> None:
-    """Kill what still runs and collect it, also when we are being cancelled: no zombie may stay."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())
 
 
 def _failed(why: str, detail: str = "") -> NotDrawn:

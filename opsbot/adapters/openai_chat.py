@@ -7,10 +7,11 @@ from typing import Any
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_format import chat_format, instructions
-from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
+from opsbot.adapters.openai_history import Answer, Asked, Item, Replied, data_url, ordered, wire_arguments
 from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, asker_hash, count
 from opsbot.adapters.openai_sse import TooLong
-from opsbot.domain import AssistantMessage, Message, ToolCall, Usage
+from opsbot.domain import AssistantMessage, ToolCall, Usage
+from opsbot.pictures import Developed
 from opsbot.ports import ModelRequest, ToolSpec
 
 
@@ -32,7 +33,7 @@ class ChatWire:
         system = {"role": can.system_role, "content": instructions(request.system, wanted, can.format_way)}
         body: dict[str, Any] = {
             "model": settings.model,
-            "messages": [system, *_messages(request.messages)],
+            "messages": [system, *_messages(ordered(request.messages, can.pictures(request), can.unseen))],
             "stream": True,
         }
         if tools:
@@ -129,17 +130,22 @@ def _tool(spec: ToolSpec, can: Capabilities) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _messages(history: Sequence[Message]) -> list[dict[str, Any]]:
+def _messages(history: Sequence[Item]) -> list[dict[str, Any]]:
     rendered: list[dict[str, Any]] = []
-    for item in ordered(history):
+    for item in history:
         match item:
-            case Asked(text):
-                rendered.append({"role": "user", "content": text})
+            case Asked(text, pictures):
+                rendered.append({"role": "user", "content": _with_pictures(text, pictures) if pictures else text})
             case Answer(call_id, content):
                 rendered.append({"role": "tool", "tool_call_id": call_id, "content": content})
             case Replied(message):
                 rendered.append(_assistant(message))
     return rendered
+
+
+def _with_pictures(text: str, pictures: Sequence[Developed]) -> list[dict[str, Any]]:
+    parts = [{"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in pictures]
+    return [{"type": "text", "text": text}, *parts]
 
 
 def _assistant(message: AssistantMessage) -> dict[str, Any]:

@@ -10,7 +10,11 @@ import structlog
 
 from opsbot.adapters.openai_format import FormatWay, carries_format, refuses_format
 from opsbot.domain import Json
+from opsbot.pictures import Developed
+from opsbot.ports import ModelRequest
 
+# What pictures are called among the things an endpoint was found to refuse.
+VISION = "vision"
 OPENAI_URL = "https://api.openai.com/v1"
 # Every parameter an endpoint may refuse without making the call useless.
 OPTIONAL = (
@@ -54,6 +58,7 @@ class ModelSettings:
     read_timeout_s: float = 60.0
     total_timeout_s: float = 120.0
     azure_api_version: str = ""
+    vision: bool = True
 
     @property
     def url(self) -> str:
@@ -112,6 +117,25 @@ class Capabilities:
     def strict(self, schema: Mapping[str, Json]) -> bool:
         """Whether a tool of this schema is declared strict."""
         return self._settings.first_party and "strict" not in self._refused and is_strict(schema)
+
+    def pictures(self, request: ModelRequest) -> Mapping[str, Developed]:
+        """The pictures to send along: none where the model is known not to look at any."""
+        return request.pictures if self.looks_at_pictures else {}
+
+    @property
+    def looks_at_pictures(self) -> bool:
+        """Whether pictures are worth sending: maybe, until they were refused."""
+        return self._settings.vision and VISION not in self._refused
+
+    @property
+    def unseen(self) -> str:
+        """Why a picture is not sent along, for the model."""
+        return "not sent along any more" if self.looks_at_pictures else "you cannot look at pictures"
+
+    def go_blind(self) -> None:
+        """Send no pictures from now on: the endpoint refused them."""
+        self._refused.add(VISION)
+        log.warning("model.pictures_refused", host=self._settings.host, model=self._settings.model)
 
     def chat_effort(self, *, tools: bool) -> str | None:
         """The reasoning effort for a chat completion: with tools, some models take none but "none"."""

@@ -17,11 +17,12 @@ from opsbot.adapters.openai_breaker import MAX_FAILURES, Breaker
 from opsbot.adapters.openai_chat import ChatWire
 from opsbot.adapters.openai_doctor import findings
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
-from opsbot.adapters.openai_errors import MAX_TRIES, TryFailed, backoff_s, translated
+from opsbot.adapters.openai_errors import MAX_TRIES, Said, TryFailed, backoff_s, translated
 from opsbot.adapters.openai_http import client
 from opsbot.adapters.openai_reply import Reader, Reply, Wire, checked, looks_like_json, salvaged
 from opsbot.adapters.openai_responses import ResponsesWire
 from opsbot.adapters.openai_sse import TooLong, payloads
+from opsbot.adapters.openai_vision import is_about_pictures, is_about_these
 from opsbot.domain import Usage
 from opsbot.errors import ContextTooLong, ModelUnavailable
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
@@ -46,6 +47,8 @@ class _Progress:
     tries: int = 0
     first_token_s: float | None = None
     request_id: str = ""
+    # Whether the pictures of the request are left out.
+    blind: bool = False
     # What tries took whose answer could not be used.
     wasted: Usage = field(default_factory=Usage)
 
@@ -126,14 +129,32 @@ class OpenAIModel:
         progress.tries += 1
         if progress.tries > 1 and request.notice is not None:
             await request.notice(f"asking the model once more (try {progress.tries} of {MAX_TRIES})")
+        if request.pictures and not self._can.looks_at_pictures and not progress.blind:
+            await self._go_without(request, progress, f"{self.name} cannot look at pictures")
         while True:
-            body = self._wire.body(request, self._settings, self._can)
-            events = self._guarded(request, body, progress)
+            asked = replace(request, pictures={}) if progress.blind else request
+            body = self._wire.body(asked, self._settings, self._can)
+            events = self._guarded(asked, body, progress)
             try:
                 return await anext(events), events
             except TryFailed as failed:
-                if not self._learned_from(failed, body):
+                if asked.pictures and is_about_pictures(failed.said):
+                    await self._refused_pictures(request, failed.said, progress)
+                elif not self._learned_from(failed, body):
                     raise
+
+    async def _refused_pictures(self, request: ModelRequest, said: Said, progress: _Progress) -> None:
+        """Go on without pictures; where it was not these that were at fault, from now on."""
+        if is_about_these(said):
+            await self._go_without(request, progress, f"the service of {self.name} refused these pictures")
+            return
+        self._can.go_blind()
+        await self._go_without(request, progress, f"{self.name} cannot look at pictures")
+
+    async def _go_without(self, request: ModelRequest, progress: _Progress, why: str) -> None:
+        progress.blind = True
+        if request.blind is not None:
+            await request.blind(why)
 
     def _learned_from(self, failed: TryFailed, body: dict[str, Any]) -> bool:
         """Whether the refusal was about an optional parameter that the next request will not carry."""

@@ -7,9 +7,10 @@ from typing import Any
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_format import instructions, responses_format
-from opsbot.adapters.openai_history import Answer, Asked, Replied, ordered, wire_arguments
+from opsbot.adapters.openai_history import Answer, Asked, Item, Replied, data_url, ordered, wire_arguments
 from opsbot.adapters.openai_reply import Meter, Reply, asker_hash, count
-from opsbot.domain import AssistantMessage, Message, ToolCall, Usage
+from opsbot.domain import AssistantMessage, ToolCall, Usage
+from opsbot.pictures import Developed
 from opsbot.ports import ModelRequest, ToolSpec
 
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -35,7 +36,7 @@ class ResponsesWire:
         body: dict[str, Any] = {
             "model": settings.model,
             "instructions": instructions(request.system, wanted, can.format_way),
-            "input": _input(request.messages, settings.model),
+            "input": _input(ordered(request.messages, can.pictures(request), can.unseen), settings.model),
             "stream": True,
         }
         if tools:
@@ -156,17 +157,22 @@ def _opaque(output: Sequence[Mapping[str, Any]], model: str) -> str:
     return json.dumps({"model": model, "layout": layout}, separators=(",", ":"))
 
 
-def _input(history: Sequence[Message], model: str) -> list[dict[str, Any]]:
+def _input(history: Sequence[Item], model: str) -> list[dict[str, Any]]:
     rendered: list[dict[str, Any]] = []
-    for item in ordered(history):
+    for item in history:
         match item:
-            case Asked(text):
-                rendered.append({"role": "user", "content": text})
+            case Asked(text, pictures):
+                rendered.append({"role": "user", "content": _with_pictures(text, pictures) if pictures else text})
             case Answer(call_id, content):
                 rendered.append({"type": "function_call_output", "call_id": call_id, "output": content})
             case Replied(message):
                 rendered += _assistant(message, model)
     return rendered
+
+
+def _with_pictures(text: str, pictures: Sequence[Developed]) -> list[dict[str, Any]]:
+    parts = [{"type": "input_image", "image_url": data_url(picture), "detail": "auto"} for picture in pictures]
+    return [{"type": "input_text", "text": text}, *parts]
 
 
 def _assistant(message: AssistantMessage, model: str) -> list[dict[str, Any]]:

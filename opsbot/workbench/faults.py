@@ -23,8 +23,9 @@ KINDS = frozenset(
         # interactions
         "expired_trigger",
         "response_url_error",
-        # uploads
+        # files
         "upload_error",
+        "download_error",
     }
 )
 

@@ -221,6 +221,8 @@ class Doors:
         is_page = request.headers.get("Sec-Fetch-Site") == "same-origin"
         if not is_app and not is_page:
             return web.Response(status=403, text="the bot token is required")
+        if is_app and (refusal := self._download_refused()):
+            return refusal
         try:
             file = self._workspace.files.get(request.match_info["id"])
         except SlackError:
@@ -228,6 +230,19 @@ class Doors:
         disposition = "attachment" if not file.mimetype.startswith("image/") else "inline"
         headers = {"Content-Disposition": disposition, "Content-Security-Policy": "default-src 'none'; sandbox"}
         return web.Response(body=file.content, content_type=file.mimetype.split(";")[0], headers=headers)
+
+    def _download_refused(self) -> web.Response | None:
+        """Return what the app gets instead of a file: an injected fault, or without the scope Slack's log-in page."""
+        if (fault := self._workspace.faults.take("download_error")) is not None:
+            location = str(fault.options.get("location", ""))
+            status = int(fault.options.get("status", 302 if location else 500))
+            return web.Response(
+                status=status, text="injected error", headers={"Location": location} if location else {}
+            )
+        scopes = self._workspace.manifest.scopes
+        if scopes is not None and "files:read" not in scopes:
+            return web.Response(text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
+        return None
 
 
 async def _uploaded_bytes(request: web.Request) -> bytes:

@@ -12,9 +12,10 @@ from tests.sabotage.memory import MEMORY
 from tests.sabotage.pairs import PAIRS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
+from tests.sabotage.shown import SHOWN
 from tests.sabotage.texts import TEXTS
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *MEMORY, *PAIRS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *SHOWN, *MEMORY, *PAIRS)
 
 
 @pytest.fixture(scope="module")

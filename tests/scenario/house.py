@@ -31,6 +31,7 @@ from opsbot.incident_report import ReportRules
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.passage_ports import Embedder, Folder
+from opsbot.picture_ports import Attachments, Darkroom
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import Prices, Store
 from opsbot.redact import Redactor
@@ -113,6 +114,9 @@ class World:
     sample_every_s: float = 0.0
     runbooks: Folder | None = None
     embedder: Embedder | None = None
+    attachments: Attachments | None = None
+    darkroom: Darkroom | None = None
+    unable_to_look: str = ""
     threads: int = 8
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds / 100)
     ids: "count[int]" = field(default_factory=count)
@@ -129,6 +133,7 @@ class House:
         chat = world.chat_of(self.replica) if world.chat_of else world.chat
         around = (world.store, chat, world.directory, world.model, world.machines, world.clock, self.replica)
         written = {"runbooks": world.runbooks, "embedder": world.embedder}
+        written |= {"attachments": world.attachments, "darkroom": world.darkroom}
         ports = Ports(*around, prices=world.prices, **written)  # type: ignore[arg-type]
         registry = registry or (load_tools([SHIPPED, *tools]) if tools else _shipped())
         self.catalogue = Catalogue(registry, Inventory(world.hosts, GROUPS))
@@ -146,6 +151,7 @@ class House:
             spending=world.spending,
             reports=world.reports,
             window=world.window,
+            unable_to_look=world.unable_to_look,
         )
         self.service: Service = assemble(ports, self.catalogue, Redactor(world.secrets), settings)
 

@@ -1,6 +1,7 @@
 """Reading Slack's payloads: who is heard, what is ignored, and that nothing malformed raises (T02, T05)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 from opsbot.adapters.slack.incoming import COMMANDS, EVENTS, TEXT_MAX, Heard, Home, changed_group, read
 from opsbot.adapters.slack.strangers import stranger
-from opsbot.domain import Actor, IncomingCommand, IncomingDecision, IncomingMessage, IncomingStop, Membership, Place
+from opsbot.domain import (
+    Actor,
+    Attachment,
+    IncomingCommand,
+    IncomingDecision,
+    IncomingMessage,
+    IncomingStop,
+    Membership,
+    Place,
+)
 
 HOME = Home("T1", "U0BOT")
 ALICE = Actor("T1", "U0ALICE")
@@ -161,6 +171,57 @@ def test_files_may_come_without_text() -> None:
     assert found.event.text == ""
 
 
+FILE = {
+    "id": "F1",
+    "name": "shot.png",
+    "mimetype": "image/png",
+    "size": 1234,
+    "url_private": "https://files.slack.com/files-pri/T1-F1/shot.png",
+}
+
+
+def test_files_of_a_message_and_of_what_was_shared_in_it_come_along_each_once() -> None:
+    shared = {"is_share": True, "files": [{**FILE, "id": "F2"}, FILE]}
+    event = heard(callback(mention(files=[FILE], attachments=[shared]))).event
+    assert isinstance(event, IncomingMessage)
+    first = Attachment("F1", "shot.png", "image/png", 1234, FILE["url_private"])
+    assert event.files == (first, replace(first, file_id="F2"))
+    assert event.files_told
+
+
+def test_a_mention_that_tells_of_no_files_is_to_be_asked_for_them_and_a_message_is_not() -> None:
+    assert not heard(callback(mention())).event.files_told  # type: ignore[union-attr]
+    assert heard(callback(said("look", channel="D1", channel_type="im"))).event.files_told  # type: ignore[union-attr]
+
+
+def test_a_picture_without_words_counts_in_a_known_thread() -> None:
+    found = heard(callback(said("", thread_ts="1690.000001", subtype="file_share", files=[FILE])))
+    assert found.only_known
+    assert found.event.files[0].file_id == "F1"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        "F1",
+        [None, 1, "F1", []],
+        [{"id": "../etc"}, {"id": 5}, {}],
+        [{**FILE, "mode": "tombstone"}],
+        [{**FILE, "mode": "hidden_by_limit"}],
+    ],
+)
+def test_odd_files_are_passed_over(files: object) -> None:
+    event = heard(callback(mention(files=files, attachments=[{"files": files}, 3]))).event
+    assert isinstance(event, IncomingMessage)
+    assert event.files == ()
+
+
+def test_odd_facts_of_a_file_become_nothing() -> None:
+    odd = {"id": "F1", "name": ["x"], "mimetype": 7, "size": -4, "url_private": "x" * 2000}
+    assert heard(callback(mention(files=[odd]))).event.files == (Attachment("F1"),)  # type: ignore[union-attr]
+
+
 def test_overlong_text_is_cut_and_says_so() -> None:
     event = heard(callback(mention("<@U0BOT> " + "x" * 20_000))).event
     assert isinstance(event, IncomingMessage)
@@ -292,6 +353,7 @@ def test_manifest_asks_for_what_the_events_need_and_no_more() -> None:
         "chat:write",  # chat.*, assistant.threads.setStatus
         "assistant:write",  # agent_view, agents.sessions.setStatus
         "commands",  # /ops
+        "files:read",  # url_private of a file, files.info
         "files:write",  # files.getUploadURLExternal, files.completeUploadExternal
         "usergroups:read",  # usergroups.users.list, subteam_members_changed
         "users:read",  # users.info

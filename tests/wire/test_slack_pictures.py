@@ -55,7 +55,7 @@ async def shared(on: Stage, channel: str = "C0OPS") -> list[dict[str, Any]]:
 async def test_a_drawn_chart_stands_in_the_thread_with_its_figures_in_words() -> None:
     async with stage() as on:
         place = await thread(on)
-        on.bot.chat._press._time_limit_s = 50
+        on.bot.chat._press._worker.time_limit_s = 50
         await on.bot.chat.pictures(place, [chart()])
         (message,) = await shared(on)
         (file,) = message["files"]

@@ -19,6 +19,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
 from opsbot.adapters.clock import SystemClock
+from opsbot.adapters.slack.attachments import SlackAttachments
 from opsbot.adapters.slack.chat import SlackChat
 from opsbot.adapters.slack.directory import SlackDirectory
 from opsbot.adapters.slack.entrance import HttpEntrance, SocketEntrance, reconnect_freshly
@@ -51,6 +52,7 @@ class SlackConnection:
         self.chat = SlackChat(
             web_api, session, api_url=settings.api_url, bot_user_id=home.bot_user_id, links=settings.links
         )
+        self.attachments = SlackAttachments(web_api, session, api_url=settings.api_url, token=settings.bot_token)
         self.directory = SlackDirectory(web_api, team_id=home.team_id, group_ids=settings.group_ids)
         self.ready = asyncio.Event()
         self.http_port = settings.http_port

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from opsbot.adapters.slack import card_buttons, report_card
 from opsbot.adapters.slack.blocks import STOP
 from opsbot.adapters.slack.mrkdwn import mentions, plain
+from opsbot.adapters.slack.shown_files import attachments_in
 from opsbot.domain import (
     Actor,
     Incoming,
@@ -145,9 +146,12 @@ def _message(event: Body, actor: Actor, home: Home, event_id: str) -> Heard | No
     place = Place(home.team_id, channel, thread or ts, direct)
     said = _spoken(text, place, actor, home)
     if isinstance(said, IncomingMessage):
-        if not said.text and not addressed:
+        files = attachments_in(event)
+        if not said.text and not files and not addressed:
             return None
-        said = replace(said, message_id=ts, addressed=addressed)
+        # A mention may come without its files (third-party reports, slack.md rule 14).
+        told = bool(files) or event["type"] != "app_mention"
+        said = replace(said, message_id=ts, addressed=addressed, files=files, files_told=told)
     return Heard((f"event:{event_id}", f"message:{channel}:{ts}"), said, only_known=not addressed)
 
 

@@ -349,6 +349,21 @@ incident_reports = Table(
 Index("uq_incident_reports_call", incident_reports.c.conversation_id, incident_reports.c.call_id, unique=True)
 
 
+# Pictures that people showed, made anew; the oldest go when there are too many.
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("kept_at", Key, nullable=False),
+    Column("media_type", Key, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+Index("ix_pictures_kept", pictures.c.kept_at)
+
+
 def insert_new(
     connection: Connection, table: Table, values: Mapping[str, object], returning: Column[str]
 ) -> ReturningInsert[tuple[str]]:

@@ -24,6 +24,7 @@ from opsbot.adapters.store.operations import SqlOperations
 from opsbot.adapters.store.outbox import SqlOutbox
 from opsbot.adapters.store.outputs import SqlOutputs
 from opsbot.adapters.store.passages import SqlPassages
+from opsbot.adapters.store.pictures import SqlPictures
 from opsbot.adapters.store.reports import SqlIncidentReports
 from opsbot.adapters.store.samples import SqlSamples
 from opsbot.adapters.store.usage_log import SqlUsageLog
@@ -74,6 +75,7 @@ class SqlStore:
         self.passages = SqlPassages(database, doors.reader)
         self.incidents = SqlIncidents(database, doors.reader)
         self.reports = SqlIncidentReports(database, chain, audit_key)
+        self.pictures = SqlPictures(database)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
