@@ -12,10 +12,11 @@ from tests.sabotage.memory import MEMORY
 from tests.sabotage.pairs import PAIRS
 from tests.sabotage.patches import PATCHES as FIRST
 from tests.sabotage.people import PEOPLE
+from tests.sabotage.reports import REPORTS
 from tests.sabotage.shown import SHOWN
 from tests.sabotage.texts import TEXTS
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *SHOWN, *MEMORY, *PAIRS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *SHOWN, *MEMORY, *REPORTS, *PAIRS)
 
 
 @pytest.fixture(scope="module")

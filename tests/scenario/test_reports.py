@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from opsbot.domain import IncidentCard, IncomingCommand, IncomingReportClick, IncomingReportEdit
-from opsbot.errors import ChatError, ModelUnavailable
+from opsbot.errors import ChatError, ModelUnavailable, StoreError
 from opsbot.incident_report import Cause, Confidence, FollowUp, IncidentReport, ReportRules, ReportState
 from opsbot.passages import Kind
 from opsbot.ports import ModelRequest
@@ -468,4 +468,16 @@ async def test_the_files_hold_the_whole_report() -> None:
     parsed = json.loads(data)
     assert parsed["words"]["causes"][0]["confidence"] == "high"
     assert parsed["hosts"]["affected"] == ["web-1"]
+    await house.stop()
+
+
+async def test_a_form_that_cannot_be_written_down_is_not_acknowledged() -> None:
+    house = await looked(World(), GOOD)
+    edit = form(house, title="lost?")
+    house.world.store.outage.reason = "The disk is full."
+    with pytest.raises(StoreError):
+        await house.send(edit)
+    house.world.store.outage.reason = ""
+    await house.quiet()
+    assert (await stored(house)).words.title == "web-1 out of disk space"
     await house.stop()
