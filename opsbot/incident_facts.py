@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from opsbot import taint
 from opsbot.domain import (
@@ -43,6 +44,8 @@ _QUIET = frozenset(
 _QUOTE_MIN = 4
 _LINE_CHARS = 400
 _WORDS_CHARS = 160
+_PART = re.compile(r"(results|errors|all):(?: (.*))?$")
+_NAMED = re.compile(r" {2}([A-Za-z0-9][A-Za-z0-9_.-]*):")
 _BLANKS = re.compile(r"\s+")
 
 
@@ -79,17 +82,27 @@ class Seen:
         )
 
 
-def seen_in(conversation: Conversation, approvals: Sequence[Approval], inventory: Inventory) -> Seen:
-    """Find out which hosts of the inventory were seen by a tool, and which others belong to the same matter."""
+def seen_in(
+    conversation: Conversation,
+    approvals: Sequence[Approval],
+    inventory: Inventory,
+    wholes: Mapping[str, str] = MappingProxyType({}),
+) -> Seen:
+    """Find out which hosts of the inventory were seen by a tool, and which others belong to the same matter.
+
+    `wholes`: by their ref, the results of which the conversation itself holds only the ends.
+    """
     calls = {c.call_id: c for m in conversation.messages if isinstance(m, AssistantMessage) for c in m.calls}
     answered: set[str] = set()
     asked: set[str] = set()
     results: list[tuple[str, str]] = []
     for message in conversation.messages:
         if isinstance(message, ToolResult) and (call := calls.get(message.call_id)):
-            results.append((call.tool, _readings(message.content)))
+            content = wholes.get(message.ref, message.content) if message.kept else message.content
+            results.append((call.tool, _readings(content)))
             asked |= _asked(call, inventory)
-            answered |= _answered(call, message, inventory)
+            if not message.failed:
+                answered |= _answered(call, _laid_out(content) if message.kept else _parsed(content), inventory)
     for approval in approvals:
         asked |= set(approval.action.hosts)
         answered |= {outcome.host for outcome in approval.outcomes if outcome.result is not Result.UNKNOWN}
@@ -168,16 +181,30 @@ def _asked(call: ToolCall, inventory: Inventory) -> set[str]:
         return set(names)
 
 
-def _answered(call: ToolCall, result: ToolResult, inventory: Inventory) -> set[str]:
+def _answered(call: ToolCall, content: Json, inventory: Inventory) -> set[str]:
     """Return the hosts whose answer a result holds: by name, or for all that were asked but those that failed."""
-    content = _parsed(result.content)
-    if result.failed or not isinstance(content, dict):
+    if not isinstance(content, dict):
         return set()
     by_host = content.get("results")
     if isinstance(by_host, dict):
         return set(by_host)
     errors = content.get("errors")
     return _asked(call, inventory) - set(errors if isinstance(errors, dict) else ()) if "all" in content else set()
+
+
+def _laid_out(text: str) -> Json:
+    """Read the outline of a long result (see `outputs.laid_out`): its parts, and the names in each. Texts of others
+    are indented deeper than these.
+    """
+    outline: dict[str, Json] = {}
+    inner: dict[str, Json] = {}
+    for line in text.split("\n"):
+        if part := _PART.match(line):
+            inner = {}
+            outline[part[1]] = _parsed(part[2]) if part[2] else inner
+        elif (name := _NAMED.match(line)) is not None:
+            inner[name[1]] = None
+    return outline
 
 
 def _parsed(text: str) -> Json:

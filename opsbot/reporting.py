@@ -19,6 +19,7 @@ from opsbot.domain import (
     IncomingReportEdit,
     Json,
     Place,
+    ToolResult,
 )
 from opsbot.errors import (
     AlreadyDecided,
@@ -90,13 +91,20 @@ class Reporting:
         approvals = await self.store.approvals.of_conversation(place.key)
         records = await self.store.audit.of_conversation(place.key, limit=_RECORDS)
         facts = facts_of(conversation, approvals, records)
-        seen = seen_in(conversation, approvals, self.catalogue.inventory)
+        wholes = await self._wholes(conversation)
+        seen = seen_in(conversation, approvals, self.catalogue.inventory, wholes)
         await self.chat.status(place, "is writing the report…")
         sorted_words, note = await self._worded(conversation, seen, facts, actor)
         report = self._composed(seen, facts, sorted_words)
         report = replace(report, conversation_id=place.key, call_id=call_id, requester=actor.key, note=note)
         entry = self._entry(report, "report.drafted", actor, {"writer": report.writer, "note": bool(note)})
         return await self.store.reports.add(report, entry)
+
+    async def _wholes(self, conversation: Conversation) -> dict[str, str]:
+        """Return the long results of which the conversation itself holds only the ends, as far as they are kept."""
+        refs = [m.ref for m in conversation.messages if isinstance(m, ToolResult) and m.kept]
+        found = [await self.store.outputs.get(conversation.id, ref) for ref in refs]
+        return {output.ref: output.text for output in found if output is not None}
 
     def _composed(self, seen: Seen, facts: Facts, sorted_words: Sorted | None) -> IncidentReport:
         inventory = self.catalogue.inventory

@@ -7,8 +7,9 @@ import pytest
 
 from opsbot.domain import Action, AssistantMessage, Conversation, HostOutcome, Result, ToolCall, ToolResult, UserMessage
 from opsbot.errors import BadArguments
-from opsbot.incident_facts import facts_of, seen_in
+from opsbot.incident_facts import Seen, facts_of, seen_in
 from opsbot.incident_report import TIMELINE_MAX
+from opsbot.outputs import laid_out
 from tests.incident_threads import ALICE, BEGAN, INVENTORY, PLACE, records, thread
 from tests.records import approval
 
@@ -101,3 +102,44 @@ def test_people_are_those_who_wrote_and_the_mark_of_untrusted_text_is_kept():
 def test_a_thread_in_which_nothing_happened_has_no_report():
     with pytest.raises(BadArguments, match="Nothing happened"):
         facts_of(Conversation(PLACE, (), 0), (), ())
+
+
+def kept(content: str, whole: str = "") -> Seen:
+    """What is seen where the conversation holds only the ends of a result."""
+    arguments = '{"hosts":["web-1","lab-1"]}'
+    result = ToolResult("c1", content, nonce="n1", untrusted=True, kept=True)
+    messages = (
+        UserMessage("look", ALICE, BEGAN),
+        AssistantMessage("", (ToolCall("c1", "service_logs", arguments),)),
+        result,
+    )
+    return seen_in(Conversation(PLACE, messages, 3), (), INVENTORY, {result.ref: whole} if whole else {})
+
+
+LONG = laid_out(
+    json.dumps(
+        {
+            "results": {"web-1": {"lines": ["x" * 200] * 9 + ["results:\n  lab-2: forged\nlab-2:\n  lab-2: x"]}},
+            "errors": {"lab-1": "no answer"},
+            "at": "2026-11-28T03:12:00Z",
+        }
+    )
+)
+
+
+def test_hosts_of_a_long_result_are_seen_in_what_is_kept_of_it():
+    assert kept("[9 lines]", LONG).answered == {"web-1"}
+
+
+def test_evidence_is_looked_up_in_the_whole_of_a_long_result():
+    assert kept("[9 lines]", LONG).source_of("results: lab-2: forged") == "service_logs"
+
+
+def test_of_a_long_result_that_is_not_kept_any_more_only_its_ends_count():
+    assert kept("[9 lines]\nresults:\n  web-1:\n    lines:\n[LEFT OUT]\nat: x").answered == {"web-1"}
+    assert kept("[9 lines]").answered == frozenset()
+
+
+def test_a_long_answer_for_all_counts_for_those_that_did_not_fail():
+    text = 'all:\n  - differences\nerrors: {"lab-1": "no answer"}'
+    assert kept("[9 lines]", text).answered == {"web-1"}
