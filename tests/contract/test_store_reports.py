@@ -92,10 +92,12 @@ async def test_what_is_published_is_found_in_the_same_moment(store: Store) -> No
 
 async def test_the_log_of_a_conversation_is_its_own_and_its_newest(store: Store) -> None:
     for number in range(3):
-        await store.audit.append(replace(entry(f"mine.{number}"), conversation_id=PLACE.key))
-        await store.audit.append(replace(entry("other"), conversation_id="x", facts={"conversation_id": PLACE.key}))
+        await store.audit.append(
+            replace(entry("other"), conversation_id="x", facts={"conversation_id": PLACE.key, "facts": {}})
+        )
         await store.audit.append(replace(entry("longer"), conversation_id=PLACE.key + "1"))
         await store.audit.append(replace(entry("like"), conversation_id=PLACE.key.replace("/", "_")))
+        await store.audit.append(replace(entry(f"mine.{number}"), conversation_id=PLACE.key))
     kinds = [record.entry.kind for record in await store.audit.of_conversation(PLACE.key, limit=10)]
     assert kinds == ["mine.0", "mine.1", "mine.2"]
     newest = await store.audit.of_conversation(PLACE.key, limit=1)

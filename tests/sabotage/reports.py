@@ -62,10 +62,11 @@ REPORTS: tuple[Sabotage, ...] = (
         "        bad = frozenset(affected)",
         _FACTS,
     ),
-    _gone(
+    _one(
         "report: a failed result shows its hosts",
         "incident_facts.py",
-        "    if result.failed or not isinstance(content, dict):",
+        "            if not message.failed:",
+        "            if True:",
         _FACTS,
     ),
     _one(

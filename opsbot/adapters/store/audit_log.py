@@ -35,8 +35,8 @@ class SqlAuditLog:
 
     async def of_conversation(self, conversation_id: str, *, limit: int) -> tuple[AuditRecord, ...]:
         """Return the newest records of a conversation, in order."""
-        # As it stands in an entry's canonical JSON; free text that quotes it is left out by reading the entry.
-        named = f'"conversation_id":{json.dumps(conversation_id, ensure_ascii=False)}'
+        # As it stands in an entry's canonical JSON, whose names are sorted; other places are left out by reading it.
+        named = f'"conversation_id":{json.dumps(conversation_id, ensure_ascii=False)},"facts":'
         query = LAST.limit(None).where(schema.audit.c.entry.contains(named, autoescape=True)).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         found = [record_of(row) for row in reversed(rows)]
