@@ -348,7 +348,9 @@ def _mind(base: _Base) -> _Mind:
         vision=settings.vision,
     )
     reads = settings.context_tokens or context_tokens(settings.name, found.url) or WINDOW_TOKENS
-    return _Mind(OpenAIModel(found), found.kind, KnownPrices(found.url, base.config.prices()), reads)
+    return _Mind(
+        OpenAIModel(found, memory=base.store.endpoints), found.kind, KnownPrices(found.url, base.config.prices()), reads
+    )
 
 
 def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:

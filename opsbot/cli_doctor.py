@@ -27,6 +27,7 @@ from opsbot.adapters.runbook_folder import RunbookFolder
 from opsbot.adapters.slack.settings import SlackSettings
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.stop_file import StopFile
+from opsbot.adapters.store import read_learned
 from opsbot.adapters.wordllama_weights import check_weights, wheel_folder
 from opsbot.audit_key import load_or_create_key, parse_key
 from opsbot.cli_config import config_path
@@ -242,7 +243,9 @@ def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeo
         from opsbot.adapters.doctor_model import ModelDoctor  # noqa: PLC0415
 
         money = tuple(limit.setting for limit in config.budgets().limits if limit.unit is Unit.USD)
-        model = ModelDoctor(_model_settings(config, secrets), money, config.prices())
+        model = ModelDoctor(
+            _model_settings(config, secrets), money, config.prices(), lambda: read_learned(config.store_url(secrets))
+        )
         yield Edge(model.subject, model.check, timeout_s)
     if "store" in areas:
         store = StoreDoctor(config.store_url(secrets), lambda: _audit_key(config, secrets))

@@ -57,6 +57,7 @@ class Check(StrEnum):
     STREAMING = "streaming"
     FUNCTION_CALLING = "function calling"
     PRICE = "price"
+    LEARNED = "learned"
 
     PLACE = "place"
     DISK_SPACE = "disk space"
@@ -113,6 +114,7 @@ CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
             Check.STREAMING,
             Check.FUNCTION_CALLING,
             Check.PRICE,
+            Check.LEARNED,
         ),
         Area.STORE: (
             Check.PLACE,

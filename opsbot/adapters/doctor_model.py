@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
@@ -11,11 +11,13 @@ from opsbot.adapters.doctor_edges import run_async
 from opsbot.adapters.openai_doctor import shutdown_day
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_errors import Said, TryFailed
+from opsbot.adapters.openai_memory import said
 from opsbot.adapters.openai_model import OpenAIModel
 from opsbot.adapters.prices import KnownPrices
 from opsbot.diagnosis import Area, Check, Finding, Subject
 from opsbot.domain import Actor, ToolCall, Usage, UserMessage
-from opsbot.errors import ModelError
+from opsbot.endpoints import Learned
+from opsbot.errors import ModelError, StoreError
 from opsbot.ports import Done, ModelRequest, TextDelta, ToolSpec
 from opsbot.spending import Price, money
 
@@ -55,11 +57,15 @@ class _Heard:
 
 @dataclass(frozen=True, slots=True)
 class ModelDoctor:
-    """Checks one endpoint and one model. `money`: the settings of budgets that need its price; `own`: such prices."""
+    """Checks one endpoint and one model. `money`: the settings of budgets that need its price; `own`: such prices.
+
+    `recall` returns what the bot has learned of the endpoint.
+    """
 
     settings: ModelSettings
     money: tuple[str, ...] = ()
     own: Mapping[str, Price] = field(default_factory=dict)
+    recall: Callable[[], Learned | None] = lambda: None
 
     @property
     def subject(self) -> Subject:
@@ -72,7 +78,17 @@ class ModelDoctor:
             yield switched_off(self.subject, day, datetime.now(UTC).date())
         if self.money:
             yield self._price()
+        yield from self._learned()
         yield from run_async(self._asked(timeout_s))
+
+    def _learned(self) -> Iterator[Finding]:
+        """What the bot leaves out since the endpoint refused it; nothing where nothing was refused."""
+        try:
+            known = said(self.recall(), self.settings, datetime.now(UTC))
+        except StoreError:
+            return  # the store has a doctor of its own
+        if known:
+            yield self.subject.ok(Check.LEARNED, known)
 
     def _price(self) -> Finding:
         """Whether the budgets of money can be held."""

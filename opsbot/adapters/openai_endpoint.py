@@ -103,7 +103,23 @@ class Capabilities:
         self.max_tokens_name = "max_completion_tokens" if settings.first_party else "max_tokens"
         self.system_role = "developer" if settings.first_party else "system"
         self.format_way = FormatWay.JSON_SCHEMA
-        self._tools_need_no_effort = bool(_EFFORT_MUST_BE_NONE.fullmatch(settings.model))
+        self.tools_need_no_effort = bool(_EFFORT_MUST_BE_NONE.fullmatch(settings.model))
+
+    def take(
+        self,
+        refused: frozenset[str],
+        *,
+        max_tokens_name: str,
+        system_role: str,
+        format_way: FormatWay,
+        tools_need_no_effort: bool,
+    ) -> None:
+        """Take over what was learned of this endpoint earlier."""
+        self._refused = set(refused)
+        self.max_tokens_name = max_tokens_name
+        self.system_role = system_role
+        self.format_way = format_way
+        self.tools_need_no_effort = tools_need_no_effort
 
     @property
     def refused(self) -> frozenset[str]:
@@ -142,7 +158,7 @@ class Capabilities:
         configured = self._settings.reasoning_effort
         if not tools:
             return configured
-        if self._tools_need_no_effort or (configured and _EFFORT_NONE_IF_GIVEN.fullmatch(self._settings.model)):
+        if self.tools_need_no_effort or (configured and _EFFORT_NONE_IF_GIVEN.fullmatch(self._settings.model)):
             return "none"
         return configured
 
@@ -159,7 +175,7 @@ class Capabilities:
             case "max_tokens" | "max_completion_tokens":
                 self._refuse_limit(name)
             case "reasoning_effort" if body.get("tools") and body.get(name) != "none":
-                self._tools_need_no_effort = True
+                self.tools_need_no_effort = True
             case _:
                 self._refused.add(name)
         log.warning("model.parameter_refused", host=self._settings.host, model=self._settings.model, parameter=name)

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,12 +20,14 @@ from opsbot.adapters.openai_doctor import findings
 from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import MAX_TRIES, Said, TryFailed, backoff_s, translated
 from opsbot.adapters.openai_http import client
+from opsbot.adapters.openai_memory import endpoint_name, learned, recalled
 from opsbot.adapters.openai_reply import Reader, Reply, Wire, checked, looks_like_json, salvaged
 from opsbot.adapters.openai_responses import ResponsesWire
 from opsbot.adapters.openai_sse import TooLong, payloads
 from opsbot.adapters.openai_vision import is_about_pictures, is_about_these
 from opsbot.domain import Usage
-from opsbot.errors import ContextTooLong, ModelUnavailable
+from opsbot.endpoints import HOLDS_FOR, EndpointMemory
+from opsbot.errors import ContextTooLong, ModelUnavailable, StoreError
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta
 
 __all__ = ["ModelSettings", "OpenAIModel"]
@@ -56,7 +59,8 @@ class _Progress:
 class OpenAIModel:
     """A ChatModel behind any endpoint of the OpenAI kind. One per process: it holds the connections.
 
-    `sleep` and `monotonic` (both in seconds) and `transport` exist for tests.
+    `sleep` and `monotonic` (both in seconds), `transport` and `now` exist for tests. `memory` keeps what is learned of
+    the endpoint, so that a restart does not learn it again.
     """
 
     def __init__(
@@ -66,12 +70,19 @@ class OpenAIModel:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         transport: httpx2.AsyncBaseTransport | None = None,
+        memory: EndpointMemory | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._sleep = sleep
         self._monotonic = monotonic
         self._wire: Wire = ResponsesWire() if settings.wire == "responses" else ChatWire()
         self._can = Capabilities(settings)
+        self._memory = memory
+        self._now = now
+        self._recalling = asyncio.Lock()
+        # When what is believed of the endpoint has to be found out anew.
+        self._believed_until = datetime.min.replace(tzinfo=UTC)
         self._breaker = Breaker(monotonic)
         self._client = client(settings, transport)
 
@@ -96,6 +107,7 @@ class OpenAIModel:
 
         Retries until the first event, never after it: what a person saw is not said twice.
         """
+        await self._recall()
         now = self._monotonic()
         progress = _Progress(now, now + self._settings.total_timeout_s)
         try:
@@ -140,7 +152,9 @@ class OpenAIModel:
             except TryFailed as failed:
                 if asked.pictures and is_about_pictures(failed.said):
                     await self._refused_pictures(request, failed.said, progress)
-                elif not self._learned_from(failed, body):
+                elif self._learned_from(failed, body):
+                    await self._keep()
+                else:
                     raise
 
     async def _refused_pictures(self, request: ModelRequest, said: Said, progress: _Progress) -> None:
@@ -149,12 +163,41 @@ class OpenAIModel:
             await self._go_without(request, progress, f"the service of {self.name} refused these pictures")
             return
         self._can.go_blind()
+        await self._keep()
         await self._go_without(request, progress, f"{self.name} cannot look at pictures")
 
     async def _go_without(self, request: ModelRequest, progress: _Progress, why: str) -> None:
         progress.blind = True
         if request.blind is not None:
             await request.blind(why)
+
+    async def _recall(self) -> None:
+        """Begin with what was learned earlier, and forget what is too old: a server may have been replaced."""
+        async with self._recalling:
+            if self._now() >= self._believed_until:
+                await self._recall_now(self._now())
+
+    async def _recall_now(self, now: datetime) -> None:
+        kept = None
+        if self._memory is not None:
+            try:
+                kept = await self._memory.recall()
+            except StoreError as error:
+                log.warning("model.not_recalled", error=str(error))
+        self._can = recalled(kept, self._settings, now) or Capabilities(self._settings)
+        known = kept is not None and kept.holds(endpoint_name(self._settings), now)
+        self._believed_until = (kept.at if kept is not None and known else now) + HOLDS_FOR
+
+    async def _keep(self) -> None:
+        """Write down what was just learned. It works without: then it is learned again after a restart."""
+        if self._memory is None:
+            return
+        now = self._now()
+        self._believed_until = now + HOLDS_FOR
+        try:
+            await self._memory.keep(learned(self._can, self._settings, now))
+        except StoreError as error:
+            log.warning("model.not_kept", error=str(error))
 
     def _learned_from(self, failed: TryFailed, body: dict[str, Any]) -> bool:
         """Whether the refusal was about an optional parameter that the next request will not carry."""

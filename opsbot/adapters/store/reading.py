@@ -11,9 +11,11 @@ from opsbot.adapters.store import postgres, schema, sqlite
 from opsbot.adapters.store.address import parse_url, path_of
 from opsbot.adapters.store.audit_log import read_lines_page, read_page
 from opsbot.adapters.store.codec import MESSAGES
+from opsbot.adapters.store.endpoints import read_learned_row
 from opsbot.adapters.store.faults import FAULTS, store_error
 from opsbot.audit import Line
 from opsbot.domain import AuditRecord, Message
+from opsbot.endpoints import Learned
 from opsbot.errors import StoreError
 
 S = TypeVar("S", AuditRecord, Line)
@@ -82,6 +84,15 @@ def read_messages(url: str, conversation_ids: Iterable[str]) -> Iterator[Message
             query = select(rows.message).where(rows.conversation_id == conversation_id)
             for text in connection.execute(query.order_by(rows.version, rows.position)).scalars():
                 yield MESSAGES.decode(text)
+
+
+def read_learned(url: str) -> Learned | None:
+    """Return what was learned of the model's endpoint; None also where there is no database. Raises StoreError."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not path_of(parsed).exists():
+        return None
+    with _reader(parsed) as connection:
+        return read_learned_row(connection)
 
 
 @contextmanager

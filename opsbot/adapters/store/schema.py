@@ -364,6 +364,16 @@ pictures = Table(
 Index("ix_pictures_kept", pictures.c.kept_at)
 
 
+# What the model's endpoint was found not to take; at most one row.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("endpoint", Key, primary_key=True),
+    Column("learned_at", Key, nullable=False),
+    Column("facts", Text, nullable=False),
+)
+
+
 def insert_new(
     connection: Connection, table: Table, values: Mapping[str, object], returning: Column[str]
 ) -> ReturningInsert[tuple[str]]:

@@ -15,6 +15,7 @@ from opsbot.adapters.store.audit_log import SqlAuditLog
 from opsbot.adapters.store.chain import AuditChain, last_record
 from opsbot.adapters.store.conversations import SqlConversations
 from opsbot.adapters.store.database import Anchor, Database
+from opsbot.adapters.store.endpoints import SqlEndpoints
 from opsbot.adapters.store.holds import SqlHolds
 from opsbot.adapters.store.inbox import SqlInbox
 from opsbot.adapters.store.incidents import SqlIncidents
@@ -76,6 +77,7 @@ class SqlStore:
         self.incidents = SqlIncidents(database, doors.reader)
         self.reports = SqlIncidentReports(database, chain, audit_key)
         self.pictures = SqlPictures(database)
+        self.endpoints = SqlEndpoints(database)
 
     async def close(self) -> None:
         """Finish what was begun and close the database. Harmless to repeat."""
