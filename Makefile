@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage mutation safety lock clean
+.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage mutation safety eval lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -45,6 +45,10 @@ safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL
 	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json \
 		.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/safety; \
 		came=$$?; .venv/bin/python -m tests.safety.page && exit $$came
+
+eval: .venv/dev ## prove every task of the evaluation on real hosts (root), and its page anew (under 30 minutes)
+	.venv/bin/opsbot eval --agent reference --agent null --agent wrong --figures docs/eval-figures.json \
+		--html eval.html; came=$$?; .venv/bin/python -m tests.docs.eval_page && exit $$came
 
 lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)
 	mkdir -p build

@@ -151,6 +151,16 @@ async def converse(config: Config, *, question: str | None) -> int:
     return 0
 
 
+@asynccontextmanager
+async def on_chat(
+    config: Config, secrets: Secrets, chat: Chat, directory: Directory
+) -> AsyncIterator[tuple[Service, SqlStore]]:
+    """Run the whole bot on a chat service of the caller's; yield it with its store. Raises as `serve`."""
+    base = _Base.of(config, secrets)
+    async with _anchored(base, None), _running(base, chat, directory) as service:
+        yield service, base.store
+
+
 @dataclass(frozen=True, slots=True)
 class _Base:
     """What both ways of talking need, checked before anything is opened."""

@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_usage(commands)
     _add_runbooks(commands)
     _add_report(commands)
+    _add_eval(commands)
     _add_manifest(commands)
     return parser
 
@@ -318,6 +319,41 @@ def _add_usage(commands: _Commands) -> None:
     usage.add_argument("--by", choices=by, default="day", help="what is told apart (default: day)")
     usage.add_argument("--days", type=int, default=7, metavar="N", help="so many days, today included (default: 7)")
     usage.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def _add_eval(commands: _Commands) -> None:
+    examples = (
+        "  opsbot eval --list\n"
+        "  opsbot eval --base-url http://127.0.0.1:8080/v1 --model local --level 1 --html eval.html\n"
+        "  opsbot eval --task disk-full-web --repeat 3\n"
+        "  opsbot eval --agent reference --agent null --agent wrong     prove the tasks, without a model\n"
+    )
+    does = "try a model on tasks with real hosts and injected faults (docs/eval.md); needs root and a checkout"
+    evaluation = _command(commands, "eval", does, "cli_eval:evaluate", examples)
+    text = "the model (default), or scripts that prove the tasks; may be given several times"
+    choices = ("reference", "null", "wrong", "model")
+    evaluation.add_argument("--agent", choices=choices, action="append", help=text)
+    text = "only this task; may be given several times"
+    evaluation.add_argument("--task", metavar="ID", action="append", help=text)
+    evaluation.add_argument("--level", type=int, choices=(1, 2, 3, 4), help="only tasks of this level")
+    evaluation.add_argument("--list", action="store_true", help="list the tasks and exit")
+    evaluation.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="so many attempts of the model at a task"
+    )
+    text = "the model's endpoint, instead of the configured one; its key from $OPENAI_API_KEY, if it needs one"
+    evaluation.add_argument("--base-url", metavar="URL", help=text)
+    evaluation.add_argument("--model", metavar="NAME", help="the model's name, instead of the configured one")
+    evaluation.add_argument("--json", type=Path, metavar="FILE", help="write every result and transcript as JSON")
+    evaluation.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a report with transcripts as one HTML file"
+    )
+    evaluation.add_argument("--figures", type=Path, metavar="FILE", help="write the figures of docs/eval.md as JSON")
+    evaluation.add_argument(
+        "--tasks", type=Path, metavar="DIR", help="folder of tasks (default: evals of the checkout)"
+    )
+    text = "the tool that makes the hosts (default: tests/fleet/fleet of the checkout)"
+    evaluation.add_argument("--fleet", type=Path, metavar="PATH", help=text)
+    evaluation.add_argument("--keep", action="store_true", help="leave the hosts running at the end")
 
 
 def _add_manifest(commands: _Commands) -> None:

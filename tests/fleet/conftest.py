@@ -47,6 +47,11 @@ class FleetInventory(TypedDict):
     endpoints: list[str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run last what ends the session's fleet: the evaluation starts one of its own, and there is one a machine."""
+    items.sort(key=lambda item: item.path.name == "test_fleet_eval.py")
+
+
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[FleetInventory]:
     """The inventory of a running fleet. The first test that asks for it waits for the boot."""
