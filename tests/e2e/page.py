@@ -70,7 +70,7 @@ class Page:
     def __init__(self, url: str, *, dark: bool = False, width: int = 1440, height: int = 950) -> None:
         self.url = url
         self._profile = tempfile.mkdtemp(prefix="workbench-chromium-")
-        self.driver = _start(self._profile)
+        self.driver = start_browser(self._profile)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -264,7 +264,8 @@ class Page:
         self.wait(lambda: field.get_property("value") == "", f"{text!r} to be taken")
 
 
-def _start(profile: str) -> webdriver.Chrome:
+def start_browser(profile: str) -> webdriver.Chrome:
+    """Start Chromium with a profile of its own; nothing is looked up or reported elsewhere."""
     options = Options()
     options.binary_location = CHROMIUM
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
