@@ -22,7 +22,7 @@ _CAST = "cast.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A folder of tasks and its cast."""
+    """A folder of tasks, by level, and its cast."""
 
     cast: Cast
     tasks: tuple[Task, ...]
@@ -53,7 +53,8 @@ def load_suite(folder: Path) -> Suite:
             seen.setdefault(task.id, f"{path}:{lines(place)}")
     if faults or cast is None:
         raise ConfigError(*faults)
-    return Suite(cast, tuple(task for _, file in read if file for task in file.tasks))
+    tasks = (task for _, file in read if file for task in file.tasks)
+    return Suite(cast, tuple(sorted(tasks, key=lambda task: task.level)))
 
 
 def _read(path: Path, kind: type[_ANY], faults: list[str]) -> _ANY | None:
