@@ -1,6 +1,8 @@
 """`opsbot eval` on real hosts: a task of each level is solved by its reference and by nothing else."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,21 @@ def test_references_solve_and_nothing_else_does(
     assert [proposal["state"] for proposal in acted["proposals"]] == ["done"]
     assert any(line["kind"] == "card" and "U0OWNER approved" in line["text"] for line in acted["transcript"])
     assert "order-in-the-log" in page.read_text()
+
+
+def test_a_model_behind_an_endpoint_is_evaluated(
+    fleet: FleetInventory, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script, report = tmp_path / "script.json", tmp_path / "eval.json"
+    script.write_text(json.dumps([{"calls": [["server_status", {"hosts": ["jobs-1"]}]]}, {"text": "I cannot say."}]))
+    command = [sys.executable, "-m", "tests.model_servers", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            code = main(["eval", "--base-url", url, "--model", "m", "--task", TASKS[0], "--json", str(report)])
+        finally:
+            server.terminate()
+    assert code == 1, capfd.readouterr().err
+    (result,) = json.loads(report.read_text())["results"]
+    assert (result["agent"], result["failed_parts"], result["tool_calls"]) == ("model", ["answer"], 1)
