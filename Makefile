@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 COMPILE = pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage mutation safety eval lock clean
+.PHONY: help demo test check test-fleet test-e2e test-kill test-sabotage mutation safety eval lock clean test-llamacpp test-aimock
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -49,6 +49,16 @@ safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL
 eval: .venv/dev ## prove every task of the evaluation on real hosts (root), and its page anew (under 30 minutes)
 	.venv/bin/opsbot eval --agent reference --agent null --agent wrong --figures docs/eval-figures.json \
 		--html eval.html; came=$$?; .venv/bin/python -m tests.docs.eval_page && exit $$came
+
+test-llamacpp: .venv/dev ## the model's wires against llama.cpp's own server (installs xllamacpp and gguf into build/)
+	test -x build/llamacpp/bin/python || $(PYTHON) -m venv build/llamacpp
+	build/llamacpp/bin/pip --disable-pip-version-check install --quiet --only-binary :all: xllamacpp==2026.10.11549 gguf==0.19.0
+	LLAMACPP_REQUIRED=1 LLAMACPP_PYTHON=$(CURDIR)/build/llamacpp/bin/python .venv/bin/pytest tests/llamacpp
+
+test-aimock: .venv/dev ## the model's wires against aimock (needs npm; installs it into build/)
+	npm install --silent --no-audit --no-fund --prefix build/aimock @copilotkit/aimock@1.43.0
+	AIMOCK_REQUIRED=1 AIMOCK_CLI_PATH=$(CURDIR)/build/aimock/node_modules/@copilotkit/aimock/dist/cli.js \
+		.venv/bin/pytest tests/wire/test_model_aimock.py
 
 lock: ## renew requirements*.lock after a change of pyproject.toml (needs pip-tools)
 	mkdir -p build

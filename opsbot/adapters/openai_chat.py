@@ -8,7 +8,7 @@ from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_format import chat_format, instructions
 from opsbot.adapters.openai_history import Answer, Asked, Item, Replied, data_url, ordered, wire_arguments
-from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, asker_hash, count
+from opsbot.adapters.openai_reply import MAX_CALLS, Meter, Reply, arguments_text, asker_hash, count
 from opsbot.adapters.openai_sse import TooLong
 from opsbot.domain import AssistantMessage, ToolCall, Usage
 from opsbot.pictures import Developed
@@ -106,8 +106,8 @@ class ChatReader:
             return
         if isinstance(name := function.get("name"), str) and not call.tool:
             call.tool = self._meter.add(name)
-        if isinstance(arguments := function.get("arguments"), str):
-            call.arguments.append(self._meter.add(arguments))
+        if (arguments := function.get("arguments")) is not None:
+            call.arguments.append(self._meter.add(arguments_text(arguments)))
 
     def _call_of(self, index: object, call_id: object) -> _PartialCall:
         number = index if isinstance(index, int) else None

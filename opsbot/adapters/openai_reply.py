@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import uuid4
@@ -119,6 +119,19 @@ def looks_like_json(text: str) -> bool:
 def asker_hash(asker: str) -> str:
     """Return an id of the asker that tells nothing about the person; "" stays ""."""
     return hashlib.sha256(asker.encode()).hexdigest() if asker else ""
+
+
+def arguments_text(value: object) -> str:
+    """Return a call's arguments as text: some servers send the object itself.
+
+    Raises:
+        TryFailed: they are neither; nothing is put in their place.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    raise misbehaved("The model called a tool with arguments that are neither text nor an object.")
 
 
 def count(value: Any) -> int:

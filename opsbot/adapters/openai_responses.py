@@ -8,7 +8,7 @@ from opsbot.adapters.openai_endpoint import Capabilities, ModelSettings
 from opsbot.adapters.openai_errors import from_event
 from opsbot.adapters.openai_format import instructions, responses_format
 from opsbot.adapters.openai_history import Answer, Asked, Item, Replied, data_url, ordered, wire_arguments
-from opsbot.adapters.openai_reply import Meter, Reply, asker_hash, count
+from opsbot.adapters.openai_reply import Meter, Reply, arguments_text, asker_hash, count
 from opsbot.domain import AssistantMessage, ToolCall, Usage
 from opsbot.pictures import Developed
 from opsbot.ports import ModelRequest, ToolSpec
@@ -125,7 +125,9 @@ def _is_call(item: Mapping[str, Any]) -> bool:
 
 
 def _call(item: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(str(item.get("call_id") or ""), str(item.get("name") or ""), str(item.get("arguments") or "{}"))
+    arguments = item.get("arguments")
+    text = "{}" if arguments in (None, "") else arguments_text(arguments)
+    return ToolCall(str(item.get("call_id") or ""), str(item.get("name") or ""), text)
 
 
 def _refuses(item: Mapping[str, Any]) -> bool:
