@@ -123,7 +123,8 @@ class WholeBot:
         self._model_url = model_url
         self._zygote = zygote
         self._config = folder / f"{name}.yaml"
-        self._pipe = folder / f"{name}.stderr"
+        self._pipes = folder / f"{name}.stderr"
+        self._lives = 0
         self._process: subprocess.Popen[str] | Forked | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
@@ -140,6 +141,7 @@ class WholeBot:
 
     def start(self, failpoint: str = "", *, wait: bool = True) -> None:
         """Start a process and wait until it takes events; with a failpoint it may die before (see `failpoints`)."""
+        self._lives += 1
         self._ready.clear()
         bench = self._workbench.bench
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "SLACK_"))}
@@ -170,12 +172,13 @@ class WholeBot:
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
+            threading.Thread(target=self._read, args=(self._process.stderr, self._lives), daemon=True).start()
             return
-        if not self._pipe.exists():
-            os.mkfifo(self._pipe)
-        threading.Thread(target=self._read_pipe, daemon=True).start()
-        self._process = self._zygote.fork(argv, environment, self._pipe)
+        # A pipe for each life: a child of the last one may hold that one's end open for a moment, and then end it.
+        pipe = self._pipes.with_suffix(f".{self._lives}")
+        os.mkfifo(pipe)
+        threading.Thread(target=self._read_pipe, args=(pipe, self._lives), daemon=True).start()
+        self._process = self._zygote.fork(argv, environment, pipe)
 
     def _wait_ready(self) -> bool:
         """Wait for the ready line, or for the process to give up."""
@@ -252,16 +255,17 @@ class WholeBot:
         engine.dispose()
         return [row[0] for row in rows]
 
-    def _read_pipe(self) -> None:
-        with self._pipe.open(encoding="utf-8", errors="replace") as pipe:
-            self._read(pipe)
+    def _read_pipe(self, path: Path, life: int) -> None:
+        with path.open(encoding="utf-8", errors="replace") as pipe:
+            path.unlink()
+            self._read(pipe, life)
 
-    def _read(self, lines: Iterable[str]) -> None:
+    def _read(self, lines: Iterable[str], life: int) -> None:
         for line in lines:
             try:
                 entry = json.loads(line)
             except ValueError:
                 entry = {"event": line.rstrip()}
             self.log.append(entry)
-            if entry.get("event") == "opsbot.ready":
+            if entry.get("event") == "opsbot.ready" and life == self._lives:
                 self._ready.set()
