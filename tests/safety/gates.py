@@ -26,11 +26,11 @@ RUNS = 'if [ "$1" = exec ]; then shift; exec "$@"; fi\nexec "$@" </dev/null\n'
 SAYS = """printf '%s\\n' let-through; printf '%s\\0' "$@"\n"""
 # From the specification of names, not from the gate: what a slot may hold.
 GRAMMAR: dict[Kind, str] = {
-    Kind.UNIT: r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]{0,254}",
+    Kind.UNIT: r"(?!.*@.*@)(?!.*@\Z)[A-Za-z0-9][A-Za-z0-9:_.\\@-]{0,254}",
     Kind.CONTAINER: r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}",
     Kind.NUMBER: r"[0-9]{1,10}",
     Kind.TIME: r"[A-Za-z0-9+@-][A-Za-z0-9 :.+@-]{0,60}",
-    Kind.PATH: r"/[^\x00-\x1f\x7f]{0,4095}",
+    Kind.PATH: r"(?!.*/\.\.(?:/|\Z))/[^\x00-\x1f\x7f]{0,4095}",
 }
 
 
