@@ -60,7 +60,7 @@ Made by `make mutation`: mutmut puts one small mistake at a time (another compar
 argument) into the code that no action gets around, and a test has to fail. A mutant whose tests never end is counted
 apart; nobody would overlook it. Survivors that nobody can notice, or has to, are listed one by one with the reason in
 [accepted.toml](../tests/mutation/accepted.toml); any other survivor fails the run. Not mutated: what is not in a
-function (constants, fields with their defaults) and properties; the gate's shell script has its guards taken out in T32.
+function (constants, fields with their defaults) and properties; row T32 takes out the guards of the gate's script.
 """
 
 
