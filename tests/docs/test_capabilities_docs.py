@@ -20,7 +20,7 @@ from opsbot.adapters.metrics import Metrics
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_model import OpenAIModel
 from opsbot.adapters.runbook_folder import RunbookFolder
-from opsbot.domain import Actor
+from opsbot.domain import Actor, IncomingMessage
 from opsbot.passages import Kind
 from opsbot.ports import ChatModel
 from opsbot.redact import Redactor
@@ -31,11 +31,13 @@ from tests.incident_threads import answer
 from tests.model_servers import ModelServer, Status
 from tests.scenario.house import ALICE, BOB, THREAD, House, World
 from tests.scenario.test_reports import press
+from tests.scenario.test_shown_pictures import FakeAttachments, FakeDarkroom, attachment
 from tests.scripted_model import Reply, Say, ScriptedModel, call
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WHO = {ALICE: "Alice", BOB: "Bob"}
 LOOK = call("server_status", hosts=["web-1"])
+RESTART = call("restart_service", hosts=["web-1"], unit="nginx")
 FINE = "web-1 is well: load 0.5 on 2 CPUs, 03:00 UTC (`uptime`)."
 RUNBOOK = "# nginx\n\n## 502 Bad Gateway\nLook at the upstream, then restart it.\n"
 
@@ -127,9 +129,8 @@ async def _streamed(rest: asyncio.Event) -> str:
 
 async def several_tools() -> str:
     log = call("service_logs", hosts=["web-1"], unit="nginx")
-    restart = call("restart_service", hosts=["web-1"], unit="nginx")
     first = Say("I look at the host and the log at once.", (LOOK, log))
-    asks = Say("nginx leaks. I ask for a restart.", (restart,))
+    asks = Say("nginx leaks. I ask for a restart.", (RESTART,))
     play = await Play.begin(model(first, asks, "Restarted; it answers again."))
     await play.says(ALICE, "web-1 is slow, please mend it")
     await play.presses(BOB, "approve")
@@ -143,6 +144,23 @@ async def incident_report() -> str:
     await play.then("Alice presses Publish.", press(play.house, "publish"))
     play.text += "".join(f"    with {file.name}\n" for _, file in play.house.world.chat.uploads)
     return await play.end()
+
+
+async def screenshot() -> str:
+    restart = Say("The page shows 502, which nginx says of a dead upstream. I ask for a restart.", (RESTART,))
+    play = await Play.begin(model(restart), attachments=FakeAttachments(), darkroom=FakeDarkroom())
+    shown = IncomingMessage(THREAD, ALICE, "what is this?", "18.1", files=(attachment(),), files_told=True)
+    sent = play.house.send(shown, "shown:1")
+    await play.then("Alice: @opsbot what is this? [shot-1.png]", _then_quiet(play.house, sent))
+    (request,) = play.house.world.model.requests  # type: ignore[attr-defined]
+    assert [*request.pictures] == ["T1/F1"]
+    tainted = ", ".join(play.house.approval.tainted_by)
+    return f"{await play.end()}    proposed after reading: {tainted}\n"
+
+
+async def _then_quiet(house: House, sent: Awaitable[bool]) -> None:
+    await sent
+    await house.quiet()
 
 
 async def runbooks() -> str:
@@ -192,9 +210,25 @@ PLAYS: dict[str, Callable[[], Awaitable[str]]] = {
     "Answers appear while they are written": streaming,
     "Several tools, several rounds": several_tools,
     "An incident report from a thread": incident_report,
+    "Screenshots": screenshot,
     "Runbooks by meaning": runbooks,
     "When the model is not there": rate_limited,
     "Figures": figures,
+}
+
+
+# What an operations bot can use of the API, and the part of the README that shows it.
+CAPABILITIES = {
+    "key from the environment or the configuration": "A key, or a clear word",
+    "completions with usage": "What the model costs",
+    "history of a conversation, reset": "It remembers the thread",
+    "streaming": "Answers appear while they are written",
+    "function calling": "Several tools, several rounds",
+    "structured output": "An incident report from a thread",
+    "vision": "Screenshots",
+    "embeddings": "Runbooks by meaning",
+    "retries, rate limits, timeouts": "When the model is not there",
+    "logs, latency, statistics": "Figures",
 }
 
 
@@ -202,6 +236,11 @@ def section(heading: str) -> str:
     found = re.search(rf"^### {re.escape(heading)}\n(.*?)(?=^##|\Z)", README, re.MULTILINE | re.DOTALL)
     assert found, f"README.md has no part {heading!r}"
     return found[1]
+
+
+@pytest.mark.parametrize("heading", CAPABILITIES.values())
+def test_every_capability_has_its_part(heading: str) -> None:
+    assert re.search(rf"^###? {re.escape(heading)}$", README, re.MULTILINE)
 
 
 @pytest.mark.parametrize("heading", PLAYS)
