@@ -23,6 +23,7 @@ from opsbot.intake import Intake
 from opsbot.keeping import Keeper
 from opsbot.looking import Looks
 from opsbot.metering import Meter
+from opsbot.overhearing import Overhearing
 from opsbot.own_tools import OwnTools
 from opsbot.pace import Pace
 from opsbot.passage_ports import Embedder, Folder
@@ -244,6 +245,7 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
             meter=meter,
             usage=UsageReports(ports.store.usage, settings.rules, settings.spending.budgets, ports.clock),
             looks=Looks(catalogue, executor, intake, ports.store.audit, delivery, ports.clock),
+            overhearing=Overhearing(chat, delivery, summariser, intake, settings.rules),
             alarms=Alarms(asking, catalogue, settings.rules, intake, ports.clock),
             reporting=Reporting(
                 store=ports.store,

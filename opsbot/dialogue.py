@@ -20,6 +20,7 @@ from opsbot.domain import (
     Place,
     Text,
     ToolCall,
+    ToolResult,
     Usage,
     UserMessage,
     turn_lease,
@@ -56,24 +57,27 @@ class Dialogue:
     _running: dict[str, asyncio.Task[tuple[Conversation, Outcome]]] = field(default_factory=dict)
     _stopped_by: dict[str, Actor] = field(default_factory=dict)
 
-    async def hear(self, place: Place, message: UserMessage) -> None:
+    async def hear(self, place: Place, message: UserMessage, *, before: Sequence[ToolResult] = ()) -> None:
         """Append what a person wrote (once, also when repeated after a crash) and answer it.
+
+        `before`: notes that a conversation begins with.
 
         Raises:
             TooManyMessages: too many wait already; nothing was written.
         """
         with self.places.hearing():
-            await self._hear(place, message)
+            await self._hear(place, message, before)
 
-    async def _hear(self, place: Place, message: UserMessage) -> None:
+    async def _hear(self, place: Place, message: UserMessage, before: Sequence[ToolResult]) -> None:
         async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
             earlier = (said for said in conversation.messages if isinstance(said, UserMessage))
             repeated = any(message.repeats(said) for said in earlier)
             if not repeated:
-                entries = self.loop.minutes.of(conversation, [message], self.clock.now())
+                messages: list[Message] = [*(before if conversation.version == 0 else ()), message]
+                entries = self.loop.minutes.of(conversation, messages, self.clock.now())
                 conversation = await self.store.conversations.append(
-                    conversation, [message], needs_turn=True, entries=entries
+                    conversation, messages, needs_turn=True, entries=entries
                 )
             await self._advance(conversation, recovering=repeated)
 

@@ -24,6 +24,7 @@ from opsbot.domain import (
 from opsbot.intake import Intake
 from opsbot.ports import Chat, LiveText
 from opsbot.redact import Redactor
+from opsbot.threads import Thread
 
 Redact = Callable[[str], str]
 
@@ -62,6 +63,9 @@ class RedactedChat:
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         return await self._chat.find(place, key)
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        return await self._chat.earlier(place, before=before)
 
 
 class _RedactedLive:

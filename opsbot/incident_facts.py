@@ -29,6 +29,7 @@ from opsbot.timeline import told
 _QUIET = frozenset(
     {
         "conversation.condensed",
+        "conversation.overheard",
         "conversation.replied",
         "conversation.reset",
         "decision.refused",

@@ -19,6 +19,7 @@ from opsbot.domain import (
     UserMessage,
 )
 from opsbot.intake import Intake
+from opsbot.notes import INTRODUCTIONS
 
 # Arguments, reasons and closing words are kept up to this length; their hash covers all of them.
 _KEPT_CHARS = 300
@@ -62,6 +63,9 @@ class Minutes:
             case AssistantMessage():
                 facts = self._reply(message)
                 return AuditEntry("conversation.replied", at, conversation_id=conversation_id, facts=facts)
+            case ToolResult() if message.call_id in INTRODUCTIONS:
+                facts = digest_of(message.content)
+                return AuditEntry("conversation.overheard", at, conversation_id=conversation_id, facts=facts)
             case ToolResult():
                 return self._result(conversation_id, message, at, calls.get(message.call_id), refused)
 

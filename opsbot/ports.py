@@ -55,6 +55,7 @@ from opsbot.picture_ports import Pictures
 from opsbot.pictures import Developed
 from opsbot.report_ports import IncidentReports
 from opsbot.spending import ModelCall, Split, Sum, Totals
+from opsbot.threads import Thread
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
@@ -199,6 +200,14 @@ class Chat(Protocol):
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Look for a message posted earlier with `key` among the place's recent messages."""
+        ...
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        """Read what people wrote in a thread before this message, as it came; bounded in calls and time.
+
+        Raises:
+            ChatError: nothing of it could be read.
+        """
         ...
 
 

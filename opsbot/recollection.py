@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from opsbot.domain import Approval, AssistantMessage, Message, ToolCall, ToolResult, UserMessage
 
@@ -12,6 +13,11 @@ _LOOKS, _QUESTIONS, _ANSWERS = 40, 20, 6
 _LINE_CHARS = 160
 _ARGUMENTS_CHARS = 200
 _SUMMARY_CHARS = 200
+# In a transcript: the least that is worth reading of one message, and what stands before its words.
+_SHARE_LEAST = 120
+_HEAD_CHARS = 60
+
+T = TypeVar("T")
 
 
 def ledger(approvals: Sequence[Approval]) -> str:
@@ -40,9 +46,16 @@ def summary(requests: str, looks: str, prose: str, *, folded: int, limit: int) -
 
 
 def transcript(messages: Sequence[Message], *, limit: int) -> str:
-    """Write messages out for somebody who is to sum them up: each by its beginning, all in `limit` bytes."""
-    share = max(80, limit // max(1, len(messages)))
-    return clipped("\n".join(_told(message, share) for message in messages), limit)
+    """Write messages out for somebody who is to sum them up, in `limit` bytes: by their beginnings, evenly chosen."""
+    some = sampled(messages, max(1, limit // _SHARE_LEAST))
+    share = limit // max(1, len(some)) - _HEAD_CHARS
+    return clipped("\n".join(_told(message, share) for message in some), limit)
+
+
+def sampled(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most so many of them, evenly spread, the last one included."""
+    step = -(-len(items) // most)
+    return items if step <= 1 else items[::-1][::step][::-1]
 
 
 def clipped(text: str, limit: int) -> str:

@@ -49,6 +49,7 @@ from opsbot.life import Life, Organs
 from opsbot.looking import Looks
 from opsbot.metering import Meter
 from opsbot.minutes import Minutes
+from opsbot.overhearing import Overhearing
 from opsbot.pictures import told
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
 from opsbot.ports import Clock, Store
@@ -98,6 +99,7 @@ class Parts:
     reporting: Reporting
     alarms: Alarms
     sights: Sights
+    overhearing: Overhearing
     bot_name: str = "opsbot"
 
     @property
@@ -281,18 +283,20 @@ class Service:
     # --- messages, decisions, stops ----------------------------------------------------------------------------------
 
     async def _on_message(self, event: IncomingMessage, item: InboxItem) -> None:
-        if not event.addressed and not await self.knows(event.place):
+        known = await self.knows(event.place)
+        if not event.addressed and not known:
             return
         await self._check_may_ask(event)
         text = event.text
         if alert := self._parts.alarms.seen_in(text):
             text = alert.text
             await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
-        pictures = await self._parts.sights.of(event, first=not await self.knows(event.place))
+        before = () if known else await self._parts.overhearing.before(event, item.received_at)
+        pictures = await self._parts.sights.of(event, first=not known)
         if trouble := told(pictures):
             await self._parts.delivery.send(f"unseen:{item.id}", event.place, Text(trouble, trusted=True))
         message = UserMessage(text, _account(event.actor), item.received_at, pictures)
-        await self._parts.dialogue.hear(event.place, message)
+        await self._parts.dialogue.hear(event.place, message, before=before)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
         if event.verb == "plan":

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from opsbot.domain import Approval, AssistantMessage, Conversation, ToolResult, UserMessage
+from opsbot.notes import THREAD
 
 OTHERS = "words of other people"
 PASTED = "pasted text"
@@ -34,7 +35,9 @@ def _sources(conversation: Conversation) -> Iterator[str]:
             case AssistantMessage():
                 tools |= {call.call_id: call.tool for call in message.calls}
             case ToolResult():
-                if message.untrusted:
+                if message.call_id == THREAD:
+                    yield OTHERS
+                elif message.untrusted:
                     yield tools.get(message.call_id, "a tool")
             case UserMessage():
                 if message.shown:

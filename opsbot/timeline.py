@@ -26,6 +26,7 @@ _TOLD: dict[str, str] = {
     "conversation.asked": "wrote to the bot ({characters} characters){words}",
     "conversation.closed": "the bot ended the turn: {text}",
     "conversation.condensed": "from here on the model was shown {folded} earlier messages as a summary",
+    "conversation.overheard": "the bot read what was written in the thread before ({characters} characters)",
     "conversation.replied": "the model answered ({characters} characters){called}{words}",
     "conversation.reset": "made the bot forget the conversation",
     "decision.refused": "a click did not count ({verb}): {reason}",

@@ -18,6 +18,7 @@ from opsbot.domain import (
     TextFile,
 )
 from opsbot.errors import ChatError, MessageGone
+from opsbot.threads import Thread
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ class FakeChat:
     statuses: list[tuple[Place, str]] = field(default_factory=list)
     drafts: list[tuple[Place, str]] = field(default_factory=list)
     pictured: list[Pictured] = field(default_factory=list)
+    threads: dict[str, Thread | ChatError] = field(default_factory=dict)
     picture_failures: list[ChatError] = field(default_factory=list)
     failures: list[ChatError] = field(default_factory=list)
     uploads: list[tuple[Place, TextFile]] = field(default_factory=list)
@@ -165,6 +167,12 @@ class FakeChat:
 
     async def find(self, place: Place, key: str) -> MessageRef | None:
         return next((m.ref for m in self.messages if m.key == key and m.place.channel_id == place.channel_id), None)
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        found = self.threads.get(place.key, Thread())
+        if isinstance(found, ChatError):
+            raise found
+        return found
 
     def cards(self) -> list[Card]:
         """Every card as it stands now, oldest first."""

@@ -39,6 +39,7 @@ from opsbot.incident_files import markdown
 from opsbot.policy import tier_text
 from opsbot.rollout import shown_steps
 from opsbot.taint import caution
+from opsbot.threads import Thread
 
 _COLOURS = {Result.DONE: "green", Result.FAILED: "red", Result.NOT_DONE: "yellow", Result.UNKNOWN: "yellow"}
 _MARKS = {"waiting": "·", "paused": "‖", "running": "…", "done": "✓", "failed": "✗", "untouched": "·"}
@@ -110,6 +111,10 @@ class TerminalChat:
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Return the message printed with this key since the start, if any."""
         return self._by_key.get(key)
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        """A conversation at the terminal begins with the person's words."""
+        return Thread()
 
     # --- the keyboard ------------------------------------------------------------------------------------------------
 

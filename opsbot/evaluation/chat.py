@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from opsbot.domain import Actor, Card, Chart, Content, IncidentCard, Membership, MessageRef, Place, TextFile
 from opsbot.errors import ChatError
+from opsbot.threads import Thread
 
 
 @dataclass(slots=True)
@@ -74,6 +75,9 @@ class KeptChat:
     async def find(self, place: Place, key: str) -> MessageRef | None:
         """Return where the message with this key stands."""
         return next((each.ref for each in self.messages if each.key == key), None)
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        return Thread()
 
     def card_of(self, approval_id: str) -> tuple[Card, Shown] | None:
         """Return a request's card and the message it is in."""

@@ -17,11 +17,13 @@ from opsbot.adapters.slack.pictures import Pictures, Uploaded, remedy
 from opsbot.adapters.slack.pieces import Payload
 from opsbot.adapters.slack.splitting import split
 from opsbot.adapters.slack.status import Statuses
+from opsbot.adapters.slack.thread_reader import ThreadReader
 from opsbot.adapters.slack.web import INERT, MARK, Answer, Refused, Unsettled, Web, mark
 from opsbot.domain import Actor, Card, Chart, Content, IncidentCard, MessageRef, Place, TextFile
 from opsbot.errors import ChatError, MessageGone
 from opsbot.ports import LiveText
 from opsbot.readable import plain_line
+from opsbot.threads import Thread
 
 _log = structlog.get_logger()
 
@@ -138,6 +140,14 @@ class SlackChat:
             if not where["cursor"]:
                 break
         return None
+
+    async def earlier(self, place: Place, *, before: str) -> Thread:
+        """Read what was written in a thread before this message."""
+
+        async def ask(where: Mapping[str, object]) -> Answer:
+            return await self._web.call("conversations.replies", where, get=True)
+
+        return await ThreadReader(ask, place, self._bot_user_id, before).read()
 
     # --- for drafts and the connection -------------------------------------------------------------------------------
 
