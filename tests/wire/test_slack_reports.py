@@ -9,7 +9,8 @@ import pytest
 
 from opsbot.adapters.slack import report_card, report_form
 from opsbot.adapters.slack.incoming import Home
-from opsbot.domain import IncidentCard, IncomingReportClick, IncomingReportEdit, Place, TextFile
+from opsbot.adapters.slack.shortcuts import SHORTCUTS, used
+from opsbot.domain import IncidentCard, IncomingCommand, IncomingReportClick, IncomingReportEdit, Place, TextFile
 from opsbot.errors import ChatError
 from opsbot.incident_files import files_of, markdown
 from opsbot.incident_report import (
@@ -29,7 +30,7 @@ from opsbot.workbench.validation import check_message, check_view
 from tests.contract.test_store_reports import FACTS, a_report
 from tests.safety.hostile_text import BREAKOUTS, LINKS, MARKUP, TERMINAL, UNICODE
 from tests.slack_bot import Stage, stage
-from tests.workbench_fixture import RunningWorkbench
+from tests.workbench_fixture import MANIFEST, RunningWorkbench
 
 TEAM = "T0WORKBENCH"
 _LINES = ("# head", "- x", "1. x", "> q", "```\nx", "| a | b |")
@@ -250,6 +251,44 @@ def test_forms_of_others_are_not_heard(changes):
 
 
 # --- on the workbench ------------------------------------------------------------------------------------------------
+
+
+async def test_the_message_shortcut_is_the_command_in_the_messages_thread() -> None:
+    async with stage() as on:
+        place = await thread(on)
+        await on.bench.control(
+            "shortcut", user="U0BOB", callback_id="opsbot.report", channel="C0OPS", message_ts=place.thread_id
+        )
+        await on.handler.until(lambda h: any(isinstance(e, IncomingCommand) for e in h.accepted))
+        command = next(e for e in on.handler.accepted if isinstance(e, IncomingCommand))
+    assert (command.text, command.place, command.actor.user_id) == ("report", place, "U0BOB")
+    assert command.reply_to
+
+
+def test_the_manifest_declares_the_shortcuts_that_are_heard():
+    declared = json.loads(MANIFEST.read_text(encoding="utf-8"))["features"]["shortcuts"]
+    assert {entry["callback_id"] for entry in declared} == set(SHORTCUTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"callback_id": "other"}, {"user": {"id": "U0BOB", "team_id": "T0ELSE"}}, {"message_ts": "now", "message": {}},
+        {"channel": None}, {"message": []}, {"trigger_id": ""}, {"channel": {"id": "<!channel>"}},
+    ],
+)  # fmt: skip
+def test_shortcuts_of_others_or_unreadable_ones_are_not_heard(changes):
+    body = {
+        "type": "message_action", "callback_id": "opsbot.report", "team": {"id": TEAM}, "trigger_id": "1.2.x",
+        "user": {"id": "U0BOB", "team_id": TEAM}, "channel": {"id": "C0OPS"}, "message_ts": "1700.000100",
+        "message": {"ts": "1700.000100", "thread_ts": "1700.000001"},
+    }  # fmt: skip
+    heard = used(body, HOME)
+    assert heard is not None
+    assert heard.event.place == Place(TEAM, "C0OPS", "1700.000001")
+    if changes == {"message": []}:
+        changes = {"message": [], "message_ts": "x"}
+    assert used({**body, **changes}, HOME) is None
 
 
 async def thread(on: Stage) -> Place:

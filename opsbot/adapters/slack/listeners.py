@@ -19,7 +19,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from opsbot.adapters.slack import report_form
+from opsbot.adapters.slack import report_form, shortcuts
 from opsbot.adapters.slack.directory import SlackDirectory
 from opsbot.adapters.slack.incoming import Heard, Home, changed_group, read
 from opsbot.adapters.slack.strangers import stranger
@@ -63,9 +63,7 @@ class Acceptance(AsyncMiddleware):
         await self._idle.wait()
 
     async def _answer(self, body: dict[str, Any], signature: tuple[str, ...]) -> BoltResponse:
-        heard = (
-            report_form.submitted(body, self._home) if body.get("type") == "view_submission" else read(body, self._home)
-        )
+        heard = self._heard(body)
         if isinstance(heard, report_form.Unfit):
             return _kept_open(heard.faults)
         if heard is None:
@@ -82,6 +80,15 @@ class Acceptance(AsyncMiddleware):
             _log.exception("slack.not_accepted")
             return BoltResponse(status=503, body="")
         return _acknowledged()
+
+    def _heard(self, body: dict[str, Any]) -> Heard | report_form.Unfit | None:
+        match body.get("type"):
+            case "view_submission":
+                return report_form.submitted(body, self._home)
+            case "message_action":
+                return shortcuts.used(body, self._home)
+            case _:
+                return read(body, self._home)
 
     async def _accept(self, heard: Heard) -> None:
         if heard.only_known and not await self._handler.knows(heard.event.place):
