@@ -18,19 +18,21 @@ _BRACKETED = re.compile(
     r"^[*_ ]*\[(FIRING|RESOLVED|Alerting|OK|No Data)(?::\s*(\d{1,4}))?[^\]\n]{0,40}\]\s*(.{1,300})$", re.MULTILINE
 )
 _LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]{0,60})\s*=\s*"([^"\n]{0,300})"')
-_LISTED = re.compile(r"^\s*[-•]\s*([A-Za-z_][A-Za-z0-9_]{0,60})\s*[=:]\s*(.{1,500})$", re.MULTILINE)
+_LISTED = re.compile(r"^[ \t]{0,20}[-•][ \t]{0,20}([A-Za-z_][A-Za-z0-9_]{0,60})\s*[=:]\s*(.{1,500})$", re.MULTILINE)
 _FIELD = re.compile(r"^[>*_ ]*([A-Z][A-Za-z /]{1,24}?)[*_ ]*:[*_ ]*(\S.{0,500})$", re.MULTILINE)
 _NAGIOS_LINE = re.compile(
-    r"\*{0,2}\s*(PROBLEM|RECOVERY|ACKNOWLEDGEMENT|FLAPPINGSTART)\s+(?:Host|Service) Alert:\s*([^/\n]{1,255}?)"
+    r"\b(PROBLEM|RECOVERY|ACKNOWLEDGEMENT|FLAPPINGSTART)\s+(?:Host|Service) Alert:\s*([^/\n]{1,255}?)"
     r"(?:/([^\n]{1,255}?))?\s+is\s+(CRITICAL|WARNING|UNKNOWN|OK|DOWN|UP|UNREACHABLE)\b"
 )
 _ICINGA_LINE = re.compile(
     r"^(?:(.{1,200}) on )?(\S{1,255}) is (CRITICAL|WARNING|UNKNOWN|OK|DOWN|UP|UNREACHABLE)!$", re.MULTILINE
 )
 _NAGIOS_HEAD = re.compile(r"\*{5} (?:Nagios|Icinga|Naemon|(?:Service|Host) Monitoring on)", re.IGNORECASE)
-_UNIT = re.compile(r"^\s*[●×○*]\s+([A-Za-z0-9:_.@\\-]{1,200}\.(?:service|timer|mount|socket|path))\b", re.MULTILINE)
+_UNIT = re.compile(
+    r"^[ \t]{0,20}[●×○*][ \t]{1,20}([A-Za-z0-9:_.@\\-]{1,200}\.(?:service|timer|mount|socket|path))\b", re.MULTILINE
+)
 _ACTIVE = re.compile(
-    r"^\s*Active: (failed|inactive|activating)\b"
+    r"^[ \t]{0,20}Active: (failed|inactive|activating)\b"
     r"(?:[^\n]{0,120}? since \w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:UTC|GMT))?",
     re.MULTILINE,
 )

@@ -164,7 +164,10 @@ def test_everything_else_is_no_alert(text):
     [
         "x" * 8000, "- a = b\n" * 1000, "[FIRING:1] " * 700, "*" * 8000, '"alerts"' + "{" * 7900, "● " * 4000,
         "Active: failed " + "x " * 3900, "***** Nagios *****" + "\nA b" * 1900, "PROBLEM Host Alert: " + "a" * 7900,
-        "is CRITICAL " + "a on " * 1500, "Notification Type:" + " " * 7900, '[FIRING:1] x (' + 'a="' * 2600,
+        "is CRITICAL " + "a on " * 1500,
+        "Notification Type:" + " " * 7900, "is DOWN\n" + "\n" * 7900, "is DOWN\n" + " " * 7900,
+        "is DOWN\n" + "> " * 3900, "[FIRING:1] x\n" * 600, "[FIRING:1] x\n-" + " " * 7000, "is DOWN PROBLEM " * 500,
+        '[FIRING:1] x (' + 'a="' * 2600,
     ],
 )  # fmt: skip
 def test_no_message_takes_long_to_look_at(text):
