@@ -19,6 +19,7 @@ from opsbot.adapters.doctor_edges import Edge, Trials
 from opsbot.adapters.doctor_hosts import HostDoctor
 from opsbot.adapters.doctor_store import StoreDoctor
 from opsbot.adapters.doctor_terminal import console_for_findings, show
+from opsbot.adapters.embedders import embedding_settings, embeds_by_service
 from opsbot.adapters.environment import forget
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
@@ -247,6 +248,11 @@ def _service_edges(config: Config, secrets: Secrets, areas: Sequence[str], timeo
             _model_settings(config, secrets), money, config.prices(), lambda: read_learned(config.store_url(secrets))
         )
         yield Edge(model.subject, model.check, timeout_s)
+    if "model" in areas and embeds_by_service(config):
+        from opsbot.adapters.doctor_embeddings import EmbeddingDoctor  # noqa: PLC0415 deferred for the same reason
+
+        vectors = EmbeddingDoctor(embedding_settings(config, secrets))
+        yield Edge(vectors.subject, vectors.check, timeout_s)
     if "store" in areas:
         store = StoreDoctor(config.store_url(secrets), lambda: _audit_key(config, secrets))
         yield Edge(store.subject, store.check, timeout_s)

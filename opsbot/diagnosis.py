@@ -58,6 +58,7 @@ class Check(StrEnum):
     FUNCTION_CALLING = "function calling"
     PRICE = "price"
     LEARNED = "learned"
+    EMBEDDINGS = "embeddings"
 
     PLACE = "place"
     DISK_SPACE = "disk space"
@@ -115,6 +116,7 @@ CHECKS: Mapping[Area, tuple[Check, ...]] = MappingProxyType(
             Check.FUNCTION_CALLING,
             Check.PRICE,
             Check.LEARNED,
+            Check.EMBEDDINGS,
         ),
         Area.STORE: (
             Check.PLACE,

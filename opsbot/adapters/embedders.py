@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from opsbot.adapters.embedding_settings import EmbeddingSettings
 from opsbot.adapters.embedding_wordllama import WordLlamaEmbedder
 from opsbot.adapters.wordllama_weights import wheel_folder
 from opsbot.config import Config, Secrets
@@ -25,18 +26,27 @@ def chosen_embedder(config: Config, secrets: Secrets) -> Embedder | None:
         case "wordllama":
             return WordLlamaEmbedder(weights, settings.min_score)
     # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
-    from opsbot.adapters.embedding_openai import EmbeddingSettings, OpenAIEmbedder  # noqa: PLC0415
+    from opsbot.adapters.embedding_openai import OpenAIEmbedder  # noqa: PLC0415
 
+    return OpenAIEmbedder(embedding_settings(config, secrets))
+
+
+def embeds_by_service(config: Config) -> bool:
+    """Whether a service makes the vectors."""
+    return config.settings.runbooks.backend in ("openai", "compatible")
+
+
+def embedding_settings(config: Config, secrets: Secrets) -> EmbeddingSettings:
+    """Return where and how that service is asked."""
+    settings = config.settings.runbooks
     base_url, key = endpoint_of(config, secrets)
-    return OpenAIEmbedder(
-        EmbeddingSettings(
-            backend=settings.backend,
-            model=settings.model,
-            base_url=base_url,
-            api_key=key.reveal() if key else "",
-            dimensions=settings.dimensions,
-            floor=settings.min_score,
-        )
+    return EmbeddingSettings(
+        backend="openai" if settings.backend == "openai" else "compatible",
+        model=settings.model,
+        base_url=base_url,
+        api_key=key.reveal() if key else "",
+        dimensions=settings.dimensions,
+        floor=settings.min_score,
     )
 
 

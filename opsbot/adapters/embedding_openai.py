@@ -4,14 +4,14 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import structlog
 from openai import OpenAIError, omit
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
+from opsbot.adapters.embedding_settings import EmbeddingSettings
 from opsbot.adapters.openai_breaker import MAX_FAILURES, Breaker
 from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_errors import MAX_TRIES, TryFailed, backoff_s, misbehaved, translated
@@ -20,6 +20,8 @@ from opsbot.adapters.openai_sse import TooLong
 from opsbot.errors import ModelUnavailable
 from opsbot.passages import Vector
 
+__all__ = ["EmbeddingSettings", "OpenAIEmbedder"]
+
 log = structlog.get_logger(__name__)
 
 # Texts of one request; a passage has at most some 700 tokens, and a request may hold 300,000.
@@ -27,19 +29,6 @@ BATCH = 64
 _DIMENSIONS_MAX = 8192
 # text-embedding-3 gives what has nothing to do with a question less than this; of other models nothing is known.
 OPENAI_FLOOR = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingSettings:
-    """Which model makes vectors, and where. `dimensions` None: as many as it makes by itself."""
-
-    backend: Literal["openai", "compatible"]
-    model: str
-    base_url: str = ""
-    api_key: str = field(default="", repr=False)
-    dimensions: int | None = None
-    floor: float | None = None
-    timeout_s: float = 30.0
 
 
 class OpenAIEmbedder:
@@ -55,7 +44,7 @@ class OpenAIEmbedder:
     ) -> None:
         self._settings = settings
         self._endpoint = ModelSettings(
-            settings.model, settings.base_url, settings.api_key, read_timeout_s=settings.timeout_s
+            settings.model, settings.base_url, settings.api_key, read_timeout_s=settings.timeout_s, embeds=True
         )
         self._sleep = sleep
         self._breaker = Breaker(monotonic)

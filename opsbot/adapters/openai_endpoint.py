@@ -59,6 +59,22 @@ class ModelSettings:
     total_timeout_s: float = 120.0
     azure_api_version: str = ""
     vision: bool = True
+    # Whether it makes vectors and does not talk; then errors are told as of that.
+    embeds: bool = False
+
+    @property
+    def service(self) -> str:
+        """What people call the service behind this endpoint."""
+        return "embedding service" if self.embeds else "model's service"
+
+    @property
+    def speaker(self) -> str:
+        """What answers there."""
+        return "embedding service" if self.embeds else "model"
+
+    def setting(self, name: str) -> str:
+        """Name a setting of this endpoint, for the operator."""
+        return f"`runbooks.{name}`" if self.embeds else f"`{name}`"
 
     @property
     def url(self) -> str:

@@ -88,11 +88,13 @@ def translated(error: Exception, settings: ModelSettings) -> TryFailed:
         case APIStatusError():
             return _from_status(error, settings)
         case APITimeoutError() | TimeoutError() | httpx2.TimeoutException():
-            return _unavailable(f"The model at {settings.host} did not answer in time. Ask again in a minute.")
+            return _unavailable(
+                f"The {settings.speaker} at {settings.host} did not answer in time. Ask again in a minute."
+            )
         case APIConnectionError() | httpx2.TransportError() | OSError():
             return _unavailable(
-                f"The connection to the model at {settings.host} failed or broke off. Ask again in a minute; "
-                "if it stays so, the operator checks `base_url`, DNS, TLS and proxy."
+                f"The connection to the {settings.speaker} at {settings.host} failed or broke off. Ask again in a "
+                f"minute; if it stays so, the operator checks {settings.setting('base_url')}, DNS, TLS and proxy."
             )
         case NotAStream():
             return _not_a_stream(error, settings)
@@ -101,7 +103,7 @@ def translated(error: Exception, settings: ModelSettings) -> TryFailed:
         case APIError():
             return from_event({"code": error.code, "message": error.message, "type": error.type}, settings)
         case _:
-            return misbehaved(f"The answer of the model at {settings.host} was unreadable.")
+            return misbehaved(f"The answer of the {settings.speaker} at {settings.host} was unreadable.")
 
 
 def from_event(said: Mapping[str, Any], settings: ModelSettings) -> TryFailed:
@@ -109,7 +111,7 @@ def from_event(said: Mapping[str, Any], settings: ModelSettings) -> TryFailed:
     details = _said(said)
     if failure := _by_code(details, settings):
         return failure
-    error = ModelMisbehaved(f"The model at {settings.host} reported an error while answering. Ask again.")
+    error = ModelMisbehaved(f"The {settings.speaker} at {settings.host} reported an error while answering. Ask again.")
     return TryFailed(error, retry=True, outage=True, said=details)
 
 
@@ -131,7 +133,9 @@ def _retried(said: Said, headers: Mapping[str, str], settings: ModelSettings) ->
     limited = said.status == 429
     what = "is limiting our requests (429)" if limited else f"is failing ({said.status})"
     when = f"in {math.ceil(wait_s)} s" if wait_s else "in a minute"
-    error = ModelUnavailable(f"The model's service at {settings.host} {what}. Ask again {when}.", retry_after_s=wait_s)
+    error = ModelUnavailable(
+        f"The {settings.service} at {settings.host} {what}. Ask again {when}.", retry_after_s=wait_s
+    )
     may = headers.get("x-should-retry") != "false" and (wait_s or 0) <= MAX_WAIT_S
     return TryFailed(error, retry=may, wait_s=wait_s, outage=not limited, said=said)
 
@@ -186,6 +190,8 @@ def _by_code(said: Said, settings: ModelSettings) -> TryFailed | None:
         return TryFailed(ModelUnavailable(text), said=said)
     if said.status in (0, 400, 413, 422, 500) and _TOO_LONG.search(f"{said.code} {said.message}"):
         text = f"This conversation is longer than {settings.model} can read. Start a new thread, or `reset` this one."
+        if settings.embeds:
+            text = f"A passage is longer than {settings.model} can read. Cut it into shorter ones."
         return TryFailed(ContextTooLong(text), said=said)
     return None
 
@@ -193,34 +199,37 @@ def _by_code(said: Said, settings: ModelSettings) -> TryFailed | None:
 def _refusal(status: int, said: Said, settings: ModelSettings) -> str:
     match status:
         case 401:
-            return f"The model's service at {settings.host} refused the API key (401). The operator must check it."
+            return f"The {settings.service} at {settings.host} refused the API key (401). The operator must check it."
         case 403:
-            return f"The model's service at {settings.host} denies us access (403). The operator must check our rights."
+            return (
+                f"The {settings.service} at {settings.host} denies us access (403). The operator must check our rights."
+            )
         case 404:
             return (
-                f"The model's service at {settings.host} knows no model {settings.model!r}, or no such address (404). "
-                "The operator must check `model` and `base_url`."
+                f"The {settings.service} at {settings.host} knows no model {settings.model!r}, or no such address "
+                f"(404). The operator must check {settings.setting('model')} and {settings.setting('base_url')}."
             )
         case _ if 300 <= status < 400:
             return (
-                f"The model's address at {settings.host} redirects elsewhere ({status}), which is not followed. "
-                "The operator must set the final address as `base_url`."
+                f"The {settings.service} at {settings.host} redirects elsewhere ({status}), which is not followed. "
+                f"The operator must set the final address as {settings.setting('base_url')}."
             )
     code = f", {said.code}" if re.fullmatch(r"[a-z_]{1,60}", said.code) else ""
-    return (
-        f"The model's service at {settings.host} refused the request ({status}{code}). "
-        "The log has the details; `reset` helps if the conversation is the cause."
-    )
+    helps = "" if settings.embeds else "; `reset` helps if the conversation is the cause"
+    refused = f"The {settings.service} at {settings.host} refused the request ({status}{code})."
+    return f"{refused} The log has the details{helps}."
 
 
 def _not_a_stream(error: NotAStream, settings: ModelSettings) -> TryFailed:
     if error.kind == "html":
         text = (
             f"The address at {settings.host} answered with a web page: it is not a model API. "
-            "The operator must check `base_url`."
+            f"The operator must check {settings.setting('base_url')}."
         )
         return TryFailed(ModelMisbehaved(text), outage=True)
-    return misbehaved(f"The model at {settings.host} sent something that is not a stream of events ({error.kind}).")
+    return misbehaved(
+        f"The {settings.speaker} at {settings.host} sent something that is not a stream of events ({error.kind})."
+    )
 
 
 def _unavailable(text: str) -> TryFailed:

@@ -10,7 +10,15 @@ from types import ModuleType
 import pytest
 
 from opsbot import cli_doctor, diagnosis
-from opsbot.adapters import doctor_edges, doctor_hosts, doctor_model, doctor_reach, doctor_slack, doctor_store
+from opsbot.adapters import (
+    doctor_edges,
+    doctor_embeddings,
+    doctor_hosts,
+    doctor_model,
+    doctor_reach,
+    doctor_slack,
+    doctor_store,
+)
 from opsbot.cli_parser import build_parser
 from opsbot.diagnosis import CHECKS, EVERYWHERE, Area, Check, Status
 
@@ -19,7 +27,7 @@ TEXT = (ROOT / "docs/doctor.md").read_text(encoding="utf-8")
 MADE_BY = {
     Area.CONFIGURATION: (cli_doctor,),
     Area.SLACK: (doctor_slack,),
-    Area.MODEL: (doctor_model,),
+    Area.MODEL: (doctor_model, doctor_embeddings),
     Area.STORE: (doctor_store,),
     Area.HOSTS: (doctor_hosts, doctor_reach),
 }
