@@ -59,7 +59,7 @@ def row(result: Result) -> tuple[str, ...]:
         str(result.level),
         result.agent,
         verdict(result),
-        _evidence(result),
+        _share(result, Part.EVIDENCE),
         f"{100 * result.score:.0f} %",
         str(took.rounds),
         str(took.calls),
@@ -69,10 +69,10 @@ def row(result: Result) -> tuple[str, ...]:
     )
 
 
-def _evidence(result: Result) -> str:
-    """Say how much of the evidence was looked up."""
-    here = [check.passed for check in result.checks if check.part is Part.EVIDENCE]
-    return f"{sum(here)} of {len(here)}" if here else "none needed"
+def _share(result: Result, part: Part) -> str:
+    """Say how many checks of a part passed."""
+    here = [check.passed for check in result.checks if check.part is part]
+    return f"{sum(here)} of {len(here)}"
 
 
 def agent_text(result: Result) -> str:
@@ -118,6 +118,7 @@ def _one(result: Result) -> dict[str, Json]:
         "as_it_should": result.as_it_should,
         "score": round(result.score, 4),
         "failed_parts": [str(part) for part in result.failed_parts],
+        "parts": {str(part): _share(result, part) for part in Part if any(c.part is part for c in result.checks)},
         "checks": [{"part": str(c.part), "name": c.name, "passed": c.passed, "said": c.said} for c in result.checks],
         "facts": dict(record.facts),
         "ended": record.ended,

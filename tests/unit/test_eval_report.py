@@ -101,6 +101,7 @@ def test_the_table_has_result_evidence_and_what_it_took() -> None:
 def test_the_json_has_everything_and_an_unknown_cost_is_null() -> None:
     (entry,) = json.loads(as_json(document(outcome(WRONG))))["results"]
     assert entry["failed_parts"] == ["evidence"]
+    assert entry["parts"] == {"evidence": "0 of 1", "answer": "1 of 1"}
     assert entry["cost_usd"] is None
     assert entry["score"] == 0.5
     assert len(entry["checks"]) == 2
