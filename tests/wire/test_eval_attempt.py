@@ -35,20 +35,21 @@ def a_task(reference: list[Any], **rest: Any) -> Task:
     return Task.model_validate_json(json.dumps(content | rest))
 
 
-def closed_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
-
-
 async def attempted(folder: Path, task: Task, timeout_s: float = 60.0) -> Record:
     key = Ed25519PrivateKey.generate()
     (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     (folder / "key").chmod(0o600)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    host = {"machine": "h1", "entry": {"port": closed_port(), "units": ["nginx"]}}
+    # Taken but not listened on: connections are refused, and nobody else gets it meanwhile.
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        host = {"machine": "h1", "entry": {"port": door.getsockname()[1], "units": ["nginx"]}}
+        return await _attempted(task, host, public, str(folder / "key"), timeout_s)
+
+
+async def _attempted(task: Task, host: Any, public: str, key_file: str, timeout_s: float) -> Record:
     cast = Cast.model_validate_json(json.dumps({"hosts": {"web-1": host}}))
-    machines = {"h1": Machine("h1", "127.0.0.1", public, str(folder / "key"))}
+    machines = {"h1": Machine("h1", "127.0.0.1", public, key_file)}
     async with scripted_endpoint() as endpoint:
         endpoint.begin(task.reference, {})
         model = Model(base_url=endpoint.base_url, name=NAME, api="chat")
