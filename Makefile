@@ -26,7 +26,7 @@ check: .venv/dev ## format, lint, types, import rules, documentation
 	.venv/bin/pytest tests/docs tests/unit/test_config.py
 
 test-fleet: .venv/dev ## tests on real hosts (root; see tests/fleet)
-	.venv/bin/pytest -m fleet tests/fleet
+	.venv/bin/pytest -m fleet tests/fleet tests/safety
 
 test-e2e: .venv/dev ## the page, in headless Chromium
 	.venv/bin/pytest -m browser

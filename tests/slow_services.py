@@ -74,6 +74,14 @@ class SlowServices:
         """The numbers of hosts and services."""
         return range(1, self.count + 1)
 
+    def host(self, number: int) -> str:
+        """The name of a service's host."""
+        return f"{self._name}-{number}"
+
+    def unit(self, number: int) -> str:
+        """The name of a service."""
+        return f"svc-{number}"
+
     @property
     def hosts(self) -> str:
         """The hosts' part of a configuration."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# Rows on real hosts use the fleet's own fixtures.
+from tests.fleet.conftest import as_root, fleet, fleet_hosts  # noqa: F401
 from tests.safety.figures import FULL, Figures, Record, row_of
 from tests.zygote import Zygote
 

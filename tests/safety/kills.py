@@ -5,9 +5,9 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tests.ledger import FINAL, Entry, Ledger
-from tests.slow_services import SlowServices
 from tests.workbench_fixture import RunningWorkbench
 
 OPS = "C0OPS"
@@ -23,6 +23,19 @@ limits:
   messages_per_minute_per_person: 100000
 """
 _PATIENCE_S = 60.0
+
+
+class Services(Protocol):
+    """Real services, one on each host, whose starts are counted."""
+
+    @property
+    def numbers(self) -> range: ...
+
+    def host(self, number: int) -> str: ...
+
+    def unit(self, number: int) -> str: ...
+
+    def starts(self, number: int) -> int: ...
 
 
 @dataclass
@@ -61,7 +74,7 @@ class People:
     """Alice asks, Bob approves, for each host one request after the other: `rounds` times, or until `enough` is set."""
 
     workbench: RunningWorkbench
-    services: SlowServices
+    services: Services
     ledger: Ledger
     book: Book = field(default_factory=Book)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,10 +122,10 @@ class People:
 
     async def _ask(self, number: int) -> Entry | None:
         """Ask until there is a request: who gets an error in Slack asks again."""
-        host = f"box-{number}"
+        host = self.services.host(number)
         known = len(await self._entries(host))
         while True:
-            text = f"/ops restart svc-{number} {host} because of the kills"
+            text = f"/ops restart {self.services.unit(number)} {host} because of the kills"
             if not await self._does(self.workbench.person("alice").command(OPS, text)):
                 continue
             found = await self._appears(host, known)
