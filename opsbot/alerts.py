@@ -150,8 +150,14 @@ def told(alerts: Sequence[Alert], own_words: str) -> str:
     shown = json.dumps([_as_json(alert) for alert in alerts], ensure_ascii=False)
     # What is pasted cannot hold a hash of itself, so it cannot end the block.
     mark = hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()[:12]
-    words = own_words or "Look into this alert."
+    words = own_words or _question(alerts)
     return f"{words}\n{PASTED_ALERT}\n<data {mark}>\n{shown}\n</data {mark}>"
+
+
+def _question(alerts: Sequence[Alert]) -> str:
+    """Ask what somebody wants to know who pastes an alert without a word; plainly, so that no model is needed."""
+    hosts = ", ".join(dict.fromkeys(host for alert in alerts[:_SHOWN_ALERTS] for host in alert.hosts[:_SHOWN_ALERTS]))
+    return f"Status of {hosts} (alert)" if hosts else "Look into this alert."
 
 
 def _as_json(alert: Alert) -> dict[str, Json]:

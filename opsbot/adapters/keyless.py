@@ -14,6 +14,7 @@ from opsbot.adapters.keyless_topics import Topic, topic_of
 from opsbot.adapters.keyless_words import summary
 from opsbot.domain import AssistantMessage, Host, Json, Message, ToolCall, ToolResult, Usage, UserMessage
 from opsbot.ports import Done, ModelEvent, ModelRequest, TextDelta, ToolSpec
+from opsbot.taint import PASTED_ALERT
 
 NOTICE = (
     "_No language model is configured, so I match plain requests against examples and never guess names. "
@@ -362,7 +363,9 @@ def _newest_results(messages: Sequence[Message]) -> list[ToolResult]:
 
 
 def _last_words(messages: Sequence[Message]) -> str:
-    return next((message.text for message in reversed(messages) if isinstance(message, UserMessage)), "")
+    said = next((message.text for message in reversed(messages) if isinstance(message, UserMessage)), "")
+    # Of an alert the words above it are matched, not the alert.
+    return said.partition(PASTED_ALERT)[0].strip()
 
 
 def _asked_about(messages: Sequence[Message]) -> str:

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from opsbot.adapters.keyless import KeylessModel
+from opsbot.adapters.keyless_router import LexicalRouter
 from opsbot.domain import Card, UserMessage
 from opsbot.errors import ModelUnavailable
 from opsbot.spending import Spending
-from tests.scenario.house import ALICE, THREAD, House, World
+from tests.scenario.house import ALICE, GROUPS, HOSTS, THREAD, House, World
 from tests.scripted_model import Say, call
 from tests.unit.test_alerts import WEBHOOK, alert
 
@@ -161,4 +163,14 @@ async def test_a_message_repeated_after_a_crash_is_heard_once() -> None:
     again = house.service._parts.alarms.seen_in(WEBHOOK)
     assert again is not None
     assert replace(message, text=again.text) == message
+    await house.stop()
+
+
+async def test_without_a_model_a_pasted_alert_is_looked_into_by_its_hosts() -> None:
+    world = World(spending=Spending("none"))
+    world.model = KeylessModel(lambda: tuple(HOSTS.values()), lambda: GROUPS, router=LexicalRouter())  # type: ignore[assignment]
+    house = await opened(world)
+    await house.says(ALICE, WEBHOOK)
+    assert house.seen[0].startswith("Read as: critical")
+    assert house.seen[1].startswith("**web-1**")
     await house.stop()
