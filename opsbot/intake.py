@@ -105,7 +105,7 @@ class _Walk:
 
     def _slot(self, text: str, path: tuple[str, ...]) -> _Slot:
         self.left_out += bool(text) and not self.room
-        slot = _Slot(shortened(_readable(text[: 2 * self.room]), self.room, of=len(text)))
+        slot = _Slot(_readable(_ends(text, self.room)))
         self.room -= min(self.room, len(slot.text))
         self.streams[path].append(slot)
         return slot
@@ -211,6 +211,15 @@ def _nonce(text: str) -> str:
     while nonce in text:
         nonce = secrets.token_hex(6)
     return nonce
+
+
+def _ends(text: str, limit: int) -> str:
+    """Leave out the middle of what is longer, whole lines if there are some: the end of a log tells most."""
+    if len(text) <= limit or not limit:
+        return text[:limit]
+    head, tail = text[: limit // 4], text[len(text) - limit * 3 // 4 :]
+    head, tail = head[: head.rfind("\n") + 1 or None], tail[tail.find("\n") + 1 :]
+    return f"{head}…[{len(text) - len(head) - len(tail)} characters left out]…\n{tail}"
 
 
 def _readable(text: str) -> str:
