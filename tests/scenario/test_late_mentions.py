@@ -135,7 +135,7 @@ async def test_secrets_and_hidden_characters_of_a_thread_do_not_reach_the_model(
     house.world.model.add("Sum.", "Seen.")
     await house.says(ALICE, "what is wrong?")
     for request in house.world.model.requests:
-        said = str(request.messages)
+        said = "".join(m.content for m in request.messages if isinstance(m, ToolResult))
         assert SECRET not in said
         assert "\u202e" not in said
 
