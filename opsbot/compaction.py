@@ -47,12 +47,7 @@ def tokens_of(message: Message) -> int:
         case ToolResult():
             return tokens_of_text(message.content) + _FENCE
         case UserMessage():
-            return (
-                tokens_of_text(message.text)
-                + PER_MESSAGE
-                + pictures.tokens(message.shown)
-                + pictures.tokens(message.shown)
-            )
+            return tokens_of_text(message.text) + PER_MESSAGE + pictures.tokens(message.shown)
         case AssistantMessage():
             words = [message.text, *(f"{call.call_id} {call.tool} {call.arguments}" for call in message.calls)]
             # Reasoning comes back sealed; what it takes is what it took.

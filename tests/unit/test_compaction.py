@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opsbot import pictures
 from opsbot.compaction import Room, compacted, estimate, shortened, tokens_of, view
 from opsbot.domain import (
     Actor,
@@ -14,6 +15,7 @@ from opsbot.domain import (
     Compaction,
     Conversation,
     Message,
+    Picture,
     ToolCall,
     ToolResult,
     Usage,
@@ -229,3 +231,11 @@ def test_sealed_reasoning_counts_as_what_it_took():
     sealed = AssistantMessage("x", (), Usage(reasoning_tokens=700), opaque="?" * 10_000)
     assert tokens_of(sealed) - tokens_of(AssistantMessage("x")) == 700
     assert tokens_of(replace(sealed, usage=Usage())) - tokens_of(AssistantMessage("x")) == 2500
+
+
+def test_a_shown_picture_takes_its_place_once() -> None:
+    picture = Picture("T1/F1", "shot.png", "d", 640, 480)
+    bare = UserMessage("what is this?", PEOPLE[0], NOW)
+    assert tokens_of(replace(bare, pictures=(picture,))) - tokens_of(bare) == pictures.tokens((picture,))
+    unseen = Picture("T1/F1", "shot.png", trouble="it is no picture")
+    assert tokens_of(replace(bare, pictures=(unseen,))) == tokens_of(bare)
