@@ -15,8 +15,9 @@ from tests.sabotage.people import PEOPLE
 from tests.sabotage.reports import REPORTS
 from tests.sabotage.shown import SHOWN
 from tests.sabotage.texts import TEXTS
+from tests.sabotage.wires import WIRES
 
-PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *SHOWN, *MEMORY, *REPORTS, *PAIRS)
+PATCHES = (*FIRST, *PEOPLE, *DECISIONS, *ACTIONS, *DOORS, *TEXTS, *SHOWN, *WIRES, *MEMORY, *REPORTS, *PAIRS)
 
 
 @pytest.fixture(scope="module")
