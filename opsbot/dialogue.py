@@ -57,24 +57,33 @@ class Dialogue:
     _running: dict[str, asyncio.Task[tuple[Conversation, Outcome]]] = field(default_factory=dict)
     _stopped_by: dict[str, Actor] = field(default_factory=dict)
 
-    async def hear(self, place: Place, message: UserMessage, *, before: Sequence[ToolResult] = ()) -> None:
+    async def hear(
+        self,
+        place: Place,
+        message: UserMessage,
+        *,
+        before: Sequence[ToolResult] = (),
+        beside: Sequence[ToolResult] = (),
+    ) -> None:
         """Append what a person wrote (once, also when repeated after a crash) and answer it.
 
-        `before`: notes that a conversation begins with.
+        `before`: notes that a conversation begins with; `beside`: notes that this message comes with.
 
         Raises:
             TooManyMessages: too many wait already; nothing was written.
         """
         with self.places.hearing():
-            await self._hear(place, message, before)
+            await self._hear(place, message, before, beside)
 
-    async def _hear(self, place: Place, message: UserMessage, before: Sequence[ToolResult]) -> None:
+    async def _hear(
+        self, place: Place, message: UserMessage, before: Sequence[ToolResult], beside: Sequence[ToolResult]
+    ) -> None:
         async with self.replica.hold(turn_lease(place.key)):
             conversation = await self.store.conversations.load(place)
             earlier = (said for said in conversation.messages if isinstance(said, UserMessage))
             repeated = any(message.repeats(said) for said in earlier)
             if not repeated:
-                messages: list[Message] = [*(before if conversation.version == 0 else ()), message]
+                messages: list[Message] = [*(before if conversation.version == 0 else ()), *beside, message]
                 entries = self.loop.minutes.of(conversation, messages, self.clock.now())
                 conversation = await self.store.conversations.append(
                     conversation, messages, needs_turn=True, entries=entries

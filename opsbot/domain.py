@@ -806,7 +806,8 @@ class Attachment:
 class IncomingMessage:
     """A person wrote to the bot (mention, thread reply, DM); `text` is plain, without the bot's mention.
 
-    `files_told`: `files` are all there are; where not, the chat service has to be asked.
+    `files_told`: `files` are all there are; where not, the chat service has to be asked. `pointed_at`: the words of a
+    message that is to be looked into, whoever wrote it.
     """
 
     place: Place
@@ -816,6 +817,7 @@ class IncomingMessage:
     addressed: bool = True
     files: tuple[Attachment, ...] = ()
     files_told: bool = field(default=True, compare=False)
+    pointed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

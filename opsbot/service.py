@@ -37,6 +37,7 @@ from opsbot.domain import (
     Report,
     Risk,
     Text,
+    ToolResult,
     UserMessage,
     Verdict,
 )
@@ -49,6 +50,7 @@ from opsbot.life import Life, Organs
 from opsbot.looking import Looks
 from opsbot.metering import Meter
 from opsbot.minutes import Minutes
+from opsbot.notes import POINTED_AT
 from opsbot.overhearing import Overhearing
 from opsbot.pictures import told
 from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
@@ -288,15 +290,18 @@ class Service:
             return
         await self._check_may_ask(event)
         text = event.text
-        if alert := self._parts.alarms.seen_in(text):
+        beside: tuple[ToolResult, ...] = ()
+        if alert := self._parts.alarms.seen_in(event.pointed_at or text):
             text = alert.text
             await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
+        elif event.pointed_at:
+            beside = (self._parts.intake.note(POINTED_AT, self._parts.intake.text(event.pointed_at)),)
         before = () if known else await self._parts.overhearing.before(event, item.received_at)
         pictures = await self._parts.sights.of(event, first=not known)
         if trouble := told(pictures):
             await self._parts.delivery.send(f"unseen:{item.id}", event.place, Text(trouble, trusted=True))
         message = UserMessage(text, _account(event.actor), item.received_at, pictures)
-        await self._parts.dialogue.hear(event.place, message, before=before)
+        await self._parts.dialogue.hear(event.place, message, before=before, beside=beside)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
         if event.verb == "plan":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from opsbot.domain import Approval, AssistantMessage, Conversation, ToolResult, UserMessage
-from opsbot.notes import THREAD
+from opsbot.notes import POINTED_AT, THREAD
 
 OTHERS = "words of other people"
 PASTED = "pasted text"
@@ -35,7 +35,7 @@ def _sources(conversation: Conversation) -> Iterator[str]:
             case AssistantMessage():
                 tools |= {call.call_id: call.tool for call in message.calls}
             case ToolResult():
-                if message.call_id == THREAD:
+                if message.call_id in (THREAD, POINTED_AT):
                     yield OTHERS
                 elif message.untrusted:
                     yield tools.get(message.call_id, "a tool")

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from opsbot.adapters.slack.incoming import ID, TS, matching
-from opsbot.adapters.slack.mrkdwn import plain
 from opsbot.adapters.slack.web import Answer
+from opsbot.adapters.slack.wording import words_of
 from opsbot.domain import Place
 from opsbot.errors import ChatError
 from opsbot.threads import Said, Thread
@@ -19,7 +19,6 @@ _PER_PAGE = 200
 _CALLS = 5
 # Slack may ask to wait; nobody waits longer for what was said before.
 _PATIENCE_S = 10.0
-_TEXT_CHARS = 8_000
 
 
 @dataclass(slots=True)
@@ -96,21 +95,11 @@ class ThreadReader:
 
 def _said(message: Mapping[str, Any], ts: str, bot_user_id: str) -> Said | None:
     user = matching(ID, message.get("user"))
-    text = _text(message, bot_user_id)
+    text = words_of(message, bot_user_id)
     if user == bot_user_id or not text:
         return None
     app = user is None or bool(message.get("bot_id"))
     return Said(user or "", text, datetime.fromtimestamp(float(ts), UTC), app)
-
-
-def _text(message: Mapping[str, Any], bot_user_id: str) -> str:
-    """Return the words of a message; of a program's without any, the words that stand for its attachments."""
-    texts = [message.get("text")]
-    attachments = message.get("attachments")
-    for attachment in attachments[:5] if isinstance(attachments, list) else []:
-        if isinstance(attachment, dict) and not texts[0]:
-            texts.append(attachment.get("fallback") or attachment.get("text"))
-    return plain("\n".join(text[:_TEXT_CHARS] for text in texts if isinstance(text, str) and text), bot_user_id)
 
 
 def _cursor(answer: Answer) -> str:
