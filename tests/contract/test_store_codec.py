@@ -98,7 +98,7 @@ def test_containers_come_back_as_what_they_were() -> None:
 def test_the_stored_form_is_stable() -> None:
     """These bytes are in people's databases."""
     assert codec.MESSAGES.encode(ToolResult("c1", "{}")) == (
-        '{"type":"result","value":{"call_id":"c1","content":"{}","failed":false,"nonce":"","untrusted":false}}'
+        '{"type":"result","value":{"call_id":"c1","content":"{}","failed":false,"nonce":"","untrusted":false,"kept":false}}'
     )
     assert codec.MESSAGES.decode('{"type":"result","value":{"call_id":"c1","content":"x"}}') == ToolResult("c1", "x")
 

@@ -116,9 +116,16 @@ MEMORY: tuple[Sabotage, ...] = (
     _one(
         "taint: threads leave no mark",
         "taint.py",
-        "                if message.call_id == THREAD:\n                    yield OTHERS\n                elif",
+        "                if message.call_id in (THREAD, POINTED_AT):\n                    yield OTHERS\n                elif",
         "                if",
         "tests/scenario/test_late_mentions.py",
+    ),
+    _one(
+        "taint: a message pointed at leaves no mark",
+        "taint.py",
+        "message.call_id in (THREAD, POINTED_AT)",
+        "message.call_id == THREAD",
+        "tests/scenario/test_investigate.py",
     ),
     _one(
         "notes: others' words are trusted",
