@@ -116,8 +116,8 @@ MEMORY: tuple[Sabotage, ...] = (
     _one(
         "taint: threads leave no mark",
         "taint.py",
-        "                if message.call_id in (THREAD, POINTED_AT):\n                    yield OTHERS\n                elif",
-        "                if",
+        "if message.call_id in (THREAD, POINTED_AT):\n                    yield OTHERS\n                elif",
+        "if",
         "tests/scenario/test_late_mentions.py",
     ),
     _one(
