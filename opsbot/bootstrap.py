@@ -17,7 +17,7 @@ from opsbot.actions import Catalogue
 from opsbot.adapters.anchorages import chosen, newest_in
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.darkroom import ProcessDarkroom
-from opsbot.adapters.embedders import chosen_embedder
+from opsbot.adapters.embedders import chosen_embedder, embeds_by_service, endpoint_of
 from opsbot.adapters.environment import forget
 from opsbot.adapters.keyless import KeylessModel
 from opsbot.adapters.local import LocalShell
@@ -48,7 +48,9 @@ from opsbot.domain import (
     IncomingMessage,
     Place,
 )
+from opsbot.embedding_usage import EmbeddingUsage
 from opsbot.errors import ConfigError, Fenced
+from opsbot.passage_ports import Embedder
 from opsbot.picture_ports import Attachments
 from opsbot.policy import TERMINAL_TEAM
 from opsbot.ports import Chat, ChatModel, Directory, Prices
@@ -264,7 +266,7 @@ async def _running(
         window=Window(mind.context_tokens, base.config.model.max_output_tokens, limits.tokens),
         unable_to_look=NO_MODEL if base.config.model.keyless else "" if base.config.model.vision else SWITCHED_OFF,
     )
-    folder, embedder = base.config.runbooks_folder(), chosen_embedder(base.config, base.secrets)
+    folder, embedder = base.config.runbooks_folder(), _embedder(base)
     ports = Ports(
         store=base.store,
         chat=chat,
@@ -361,6 +363,20 @@ def _mind(base: _Base) -> _Mind:
     return _Mind(
         OpenAIModel(found, memory=base.store.endpoints), found.kind, KnownPrices(found.url, base.config.prices()), reads
     )
+
+
+def _embedder(base: _Base) -> Embedder | None:
+    if not embeds_by_service(base.config):
+        return chosen_embedder(base.config, base.secrets)
+    # Deferred, as in `_mind`.
+    from opsbot.adapters.openai_endpoint import ModelSettings  # noqa: PLC0415
+    from opsbot.adapters.prices import KnownPrices  # noqa: PLC0415
+
+    base_url, _ = endpoint_of(base.config, base.secrets)
+    asked = ModelSettings(base.config.settings.runbooks.model, base_url)
+    prices = KnownPrices(asked.url, base.config.prices())
+    usage = EmbeddingUsage(base.store.usage, prices, SystemClock(), asked.model, asked.kind)
+    return chosen_embedder(base.config, base.secrets, took=usage.took)
 
 
 def _slack_settings(config: Config, secrets: Secrets) -> SlackSettings:

@@ -71,6 +71,12 @@ class Folder(Protocol):
         ...
 
 
+class Took(Protocol):
+    """Is told how many tokens a request for vectors took."""
+
+    async def __call__(self, tokens: int, *, estimated: bool) -> None: ...
+
+
 class Embedder(Protocol):
     """Turns texts into vectors, so that what means the same is near."""
 

@@ -134,7 +134,7 @@ def person_text(person: str) -> str:
 
 def _thread(conversation_id: str) -> str:
     _, channel, thread = (*conversation_id.split("/"), "", "")[:3]
-    return f"{channel} {thread}".strip()
+    return f"{channel} {thread}".strip() or "outside of threads"
 
 
 def _figures(total: Total) -> tuple[str, ...]:

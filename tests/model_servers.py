@@ -82,10 +82,14 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """An answer with a vector for each text. `order`: how the items are sent, for servers that mix them."""
+    """An answer with a vector for each text. `order`: how the items are sent, for servers that mix them.
+
+    `tokens` 0: a server that does not say what it took.
+    """
 
     dimensions: int = 16
     order: int = 1
+    tokens: int = 8
 
     def body(self, asked: Body) -> Body:
         texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
@@ -93,8 +97,8 @@ class Vectors:
             {"object": "embedding", "index": index, "embedding": bag_of_words(text, self.dimensions)}
             for index, text in enumerate(texts)
         ]
-        usage = {"prompt_tokens": 8, "total_tokens": 8}
-        return {"object": "list", "model": asked["model"], "data": items[:: self.order], "usage": usage}
+        usage = {"usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens}} if self.tokens else {}
+        return {"object": "list", "model": asked["model"], "data": items[:: self.order], **usage}
 
 
 def bag_of_words(text: str, dimensions: int) -> list[float]:

@@ -7,11 +7,11 @@ from opsbot.adapters.embedding_wordllama import WordLlamaEmbedder
 from opsbot.adapters.wordllama_weights import wheel_folder
 from opsbot.config import Config, Secrets
 from opsbot.config_secrets import Secret
-from opsbot.passage_ports import Embedder
+from opsbot.passage_ports import Embedder, Took
 
 
-def chosen_embedder(config: Config, secrets: Secrets) -> Embedder | None:
-    """Return the embedder, None: words alone. Nothing is asked or loaded yet.
+def chosen_embedder(config: Config, secrets: Secrets, *, took: Took | None = None) -> Embedder | None:
+    """Return the embedder, None: words alone. Nothing is asked or loaded yet. `took`: told what a service counted.
 
     Raises:
         ConfigError: WordLlama is named, and is not there.
@@ -28,7 +28,7 @@ def chosen_embedder(config: Config, secrets: Secrets) -> Embedder | None:
     # Deferred: importing openai takes more than a second of CPU, which a bot without a model must not pay.
     from opsbot.adapters.embedding_openai import OpenAIEmbedder  # noqa: PLC0415
 
-    return OpenAIEmbedder(embedding_settings(config, secrets))
+    return OpenAIEmbedder(embedding_settings(config, secrets), took=took)
 
 
 def embeds_by_service(config: Config) -> bool:

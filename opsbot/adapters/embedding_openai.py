@@ -17,7 +17,9 @@ from opsbot.adapters.openai_endpoint import ModelSettings
 from opsbot.adapters.openai_errors import MAX_TRIES, TryFailed, backoff_s, misbehaved, translated
 from opsbot.adapters.openai_http import client
 from opsbot.adapters.openai_sse import TooLong
+from opsbot.compaction import tokens_of_text
 from opsbot.errors import ModelUnavailable
+from opsbot.passage_ports import Took
 from opsbot.passages import Vector
 
 __all__ = ["EmbeddingSettings", "OpenAIEmbedder"]
@@ -32,17 +34,22 @@ OPENAI_FLOOR = 0.2
 
 
 class OpenAIEmbedder:
-    """Implements `passage_ports.Embedder`. `sleep`, `monotonic` and `transport` exist for tests."""
+    """Implements `passage_ports.Embedder`. `took` is told what each request took.
+
+    `sleep`, `monotonic` and `transport` exist for tests.
+    """
 
     def __init__(
         self,
         settings: EmbeddingSettings,
         *,
+        took: Took | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
+        self._took = took
         self._endpoint = ModelSettings(
             settings.model, settings.base_url, settings.api_key, read_timeout_s=settings.timeout_s, embeds=True
         )
@@ -101,7 +108,9 @@ class OpenAIEmbedder:
             raise TryFailed(_resting(self._endpoint.host, wait_s))
         judged = False
         try:
-            vectors = self._read(await self._ask(texts), len(texts))
+            answer = await self._ask(texts)
+            await self._count(answer, texts)
+            vectors = self._read(answer, len(texts))
             judged = True
             self._breaker.succeeded()
             return vectors
@@ -125,6 +134,13 @@ class OpenAIEmbedder:
             dimensions=self._settings.dimensions or omit,
             encoding_format="float",
         )
+
+    async def _count(self, answer: Any, texts: Sequence[str]) -> None:
+        """Tell what a request took; a service that does not say so is estimated."""
+        said = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        counted = said if isinstance(said, int) and said > 0 else None
+        if self._took is not None:
+            await self._took(counted or sum(map(tokens_of_text, texts)), estimated=counted is None)
 
     def _read(self, answer: Any, count: int) -> tuple[Vector, ...]:
         """Check an answer; 200 is no promise of vectors. Raises TryFailed."""

@@ -24,9 +24,10 @@ class Asked:
         self.clock = FakeClock()
         self.waits: list[float] = []
         chosen = EmbeddingSettings("compatible", "e5", server.base_url, KEY, timeout_s=5.0)
-        self.embedder = OpenAIEmbedder(replace(chosen, **settings), sleep=self._sleep, monotonic=self.clock.monotonic)
+        self.settings = replace(chosen, **settings)
+        self.embedder = OpenAIEmbedder(self.settings, sleep=self.sleep, monotonic=self.clock.monotonic)
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.clock.advance(seconds)
 
@@ -45,6 +46,21 @@ async def test_every_text_gets_its_vector_of_unit_length_in_its_place(server: Mo
     assert vectors[0] == pytest.approx(vectors[1])
     assert vectors[0] != pytest.approx(vectors[2])
     assert asked.embedder.dimensions == 16
+
+
+async def test_what_each_request_took_is_told_and_estimated_where_the_server_does_not_say(server: ModelServer) -> None:
+    told: list[tuple[int, bool]] = []
+
+    async def took(tokens: int, *, estimated: bool) -> None:
+        told.append((tokens, estimated))
+
+    server.add(Status(503), Vectors(tokens=9), Vectors(tokens=0))
+    asked = Asked(server)
+    counted = OpenAIEmbedder(asked.settings, took=took, sleep=asked.sleep, monotonic=asked.clock.monotonic)
+    await counted.embed(["disk full"])
+    await counted.embed(["disk full"])
+    assert told == [(9, False), (7, True)]
+    await counted.close()
 
 
 async def test_what_is_sent_is_what_any_server_takes(server: ModelServer) -> None:
