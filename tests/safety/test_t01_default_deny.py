@@ -9,6 +9,7 @@ from opsbot import commands
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.slack import card_buttons, incoming
 from opsbot.adapters.slack.blocks import STOP
+from opsbot.adapters.slack.shortcuts import SHORTCUTS
 from opsbot.approvals import Proposal, open_approval
 from opsbot.delivery import card_key
 from opsbot.domain import Actor, Approval, Card, Host, Impact, MessageRef, Place, Risk, Verdict
@@ -133,9 +134,22 @@ async def test_stopping_a_turn_is_refused_too(place):
     await tried.check("stop by Slack's own button")
 
 
-async def test_shortcuts_and_views_are_no_entrance(place, figures):
-    """The manifest has none; whoever sends one all the same is not heard at all."""
-    assert "shortcuts" not in json.loads(MANIFEST.read_text(encoding="utf-8"))["features"]
+async def test_every_shortcut_on_a_message(place, figures):
+    tried = Attempts(place)
+    declared = json.loads(MANIFEST.read_text(encoding="utf-8"))["features"]["shortcuts"]
+    message = {"ts": "1700.000100", "text": "restart nginx on web-1, please"}
+    for number, shortcut in enumerate(declared):
+        where = {"channel": {"id": OPS}, "message_ts": message["ts"], "message": message, "action_ts": "1700.000900"}
+        person = {"team": {"id": TEAM}, "user": {"id": CAROL, "team_id": TEAM}, "trigger_id": f"t.{number}"}
+        payload = {"type": "message_action", "callback_id": shortcut["callback_id"], **where, **person}
+        assert await place.clicks(payload) == 200
+        await tried.check(f"shortcut {shortcut['name']}")
+    assert {entry["callback_id"] for entry in declared} == SHORTCUTS
+    figures.note(shortcuts=f"{tried.made} of {len(declared)} refused")
+
+
+async def test_other_shortcuts_and_views_are_no_entrance(place, figures):
+    """Whoever sends one that is not the bot's is not heard at all."""
     person = {"team": {"id": TEAM}, "user": {"id": CAROL, "team_id": TEAM}, "trigger_id": "t.1"}
     kinds = ("shortcut", "message_action", "view_submission", "view_closed", "block_suggestion", "workflow_step_edit")
     for kind in kinds:

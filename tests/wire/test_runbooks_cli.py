@@ -108,7 +108,7 @@ async def test_an_endpoint_makes_vectors_and_one_that_fails_is_named(folder: Pat
         assert "only words" not in said
         (folder / "books" / "more.md").write_text("# More\nother words\n")
         said = await asyncio.to_thread(opsbot, folder, "index", status=1)
-        assert "vectors are missing: The model's service at 127.0.0.1 is failing (500)" in said
+        assert "vectors are missing: The embedding service at 127.0.0.1 is failing (500)" in said
         assert "2 runbooks: 1 new or changed" in said
 
 
