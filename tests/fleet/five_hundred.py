@@ -10,7 +10,9 @@ from typing import Any
 
 import psutil
 
+from opsbot import logs
 from opsbot.domain import Host
+from opsbot.redact import Redactor
 from tests.fleet.live_bot import Answer, LiveBot
 
 LIMIT_S = 10.0
@@ -63,4 +65,6 @@ async def main(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # What it prints is its answer alone.
+    logs.configure("json", "error", Redactor(()))
     asyncio.run(main(json.loads(sys.argv[1])))
