@@ -1,7 +1,6 @@
 """Meters the model: what each call took is noted, stored with the reply, and held against the budgets."""
 
 import json
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -9,6 +8,7 @@ from uuid import uuid4
 import structlog
 
 from opsbot import pictures
+from opsbot.compaction import tokens_of_text
 from opsbot.domain import AssistantMessage, Message, Place, ToolResult, Usage
 from opsbot.errors import BudgetSpent
 from opsbot.hearing import Heard
@@ -27,9 +27,6 @@ from opsbot.spending import (
     summed,
 )
 
-# llm.md section 7: operations text has 3.3 characters to a token.
-_BYTES_PER_TOKEN = 3
-_PER_MESSAGE = 4
 _REMEMBERED = 1000
 
 log = structlog.get_logger(__name__)
@@ -198,11 +195,7 @@ def estimate(request: ModelRequest, heard: Heard) -> Usage:
     read = [request.system, *schemas, *(_text_of(message) for message in request.messages)]
     written = [heard.text, *(f"{call.tool} {call.arguments}" for call in heard.calls)]
     seen = pictures.tokens(request.pictures.values())
-    return Usage(sum(map(_tokens, read)) + seen, sum(_tokens(text) for text in written if text))
-
-
-def _tokens(text: str) -> int:
-    return math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN) + _PER_MESSAGE
+    return Usage(sum(map(tokens_of_text, read)) + seen, sum(tokens_of_text(text) for text in written if text))
 
 
 def _text_of(message: Message) -> str:
