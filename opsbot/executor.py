@@ -185,7 +185,7 @@ class Executor:
         """Run it for all hosts in parallel; give back what came of it on each, by name."""
         async with asyncio.TaskGroup() as group:
             attempts = {
-                host.name: group.create_task(self._attempt(prepared, partial(call, host), timeout_s))
+                host.name: group.create_task(self._attempt(prepared, partial(call, host), timeout_s, host.name))
                 for host in prepared.hosts
             }
         return {name: attempt.result() for name, attempt in attempts.items()}
@@ -240,10 +240,12 @@ class Executor:
         outcomes = await self._on_each(prepared, look, _AVAILABLE_TIMEOUT_S)
         return frozenset(name for name, outcome in outcomes.items() if outcome is not True)
 
-    async def _attempt(self, prepared: Prepared, call: Callable[[], T], timeout_s: float) -> T | OpsbotError:
+    async def _attempt(
+        self, prepared: Prepared, call: Callable[[], T], timeout_s: float, host: str | None = None
+    ) -> T | OpsbotError:
         """Run in a read thread; give back the error instead of raising it, so that one host never hides another."""
         try:
-            return await self._reads.run(call, timeout_s + GRACE_S, asker=id(prepared))
+            return await self._reads.run(call, timeout_s + GRACE_S, asker=id(prepared), target=host)
         except TimeoutError:
             return CommandTimedOut(f"No answer within {timeout_s:.0f} s.")
         except OpsbotError as error:

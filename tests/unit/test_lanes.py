@@ -112,7 +112,7 @@ async def test_when_slow_calls_hold_every_thread_others_are_refused_in_words_and
     lane = lanes(2, "t", slow_after_s=0.01, most=4)
     hung = [asyncio.create_task(lane.run(gate.wait, 30)) for _ in range(4)]
     await asyncio.sleep(0.1)
-    with pytest.raises(TooBusy, match="all 4 threads wait"):
+    with pytest.raises(TooBusy, match="4 calls wait for hosts"):
         await lane.run(lambda: "answer", 5)
     gate.set()
     await asyncio.gather(*hung)
@@ -128,6 +128,52 @@ async def test_who_asks_for_one_thing_is_not_kept_waiting_by_who_asks_for_hundre
     assert time.monotonic() - started_at < 2  # without turns: 98 calls, two at a time, 0.2 s each
     gate.set()
     await asyncio.gather(*hung)
+
+
+async def test_more_calls_to_a_hung_host_keep_nobody_else_waiting_however_many_people_ask(lanes, gate):
+    lane = lanes(1, "t", slow_after_s=0.3)
+    first = asyncio.create_task(lane.run(gate.wait, 30, asker="first", target="hung"))
+    waiting = [asyncio.create_task(lane.run(gate.wait, 30, asker=n, target="hung")) for n in range(20)]
+    await asyncio.sleep(0.4)  # the first has become slow while the others waited for their turn
+    started_at = time.monotonic()
+    assert await lane.run(lambda: "answer", 5, asker="last", target="well") == "answer"
+    assert time.monotonic() - started_at < 3  # without the other queue: twenty turns of 0.3 s each
+    gate.set()
+    assert await asyncio.gather(first, *waiting) == [True] * 21
+
+
+async def test_a_host_that_answers_again_is_asked_beside_the_others(lanes, gate):
+    lane = lanes(1, "t", slow_after_s=0.01)
+    slow = asyncio.create_task(lane.run(gate.wait, 30, target="host"))
+    await asyncio.sleep(0.05)
+    queued = [asyncio.create_task(lane.run(gate.wait, 30, target="host")) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    gate.set()
+    assert await asyncio.gather(slow, *queued) == [True] * 4
+    assert await lane.run(lambda: "answer", 5, target="host") == "answer"
+    await until(lambda: not lane.slow_targets)
+
+
+async def test_calls_to_hung_hosts_leave_threads_to_the_others_and_are_refused_alone(lanes, gate):
+    lane = lanes(2, "t", slow_after_s=0.01, most=6)
+    hung = [asyncio.create_task(lane.run(gate.wait, 30, target="hung")) for _ in range(2)]
+    await until(lambda: lane.slow_targets)
+    more = [asyncio.create_task(lane.run(gate.wait, 30, target="hung")) for _ in range(10)]
+    await until(lambda: sum(task.done() for task in more) == 8)
+    assert await lane.run(lambda: "answer", 5, target="well") == "answer"
+    gate.set()
+    ends = await asyncio.gather(*hung, *more, return_exceptions=True)
+    assert [type(end) for end in ends].count(TooBusy) == 8
+    assert ends.count(True) == 4
+    await until(lambda: not lane.slow_targets)
+    for _ in range(3):  # every place was given back
+        assert await asyncio.gather(*(lane.run(lambda: "a", 5, target="hung") for _ in range(12))) == ["a"] * 12
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_place_is_not_lost_when_who_waits_for_it_gives_up(lanes):
