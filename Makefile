@@ -42,9 +42,7 @@ mutation: .venv/dev ## make one small mistake at a time in the code no action ge
 	.venv/bin/python -m tests.safety.page
 
 safety: .venv/dev ## every row of the safety page at full size (root, PostgreSQL), and the page anew
-	SAFETY_SCALE=full SAFETY_FIGURES=docs/safety-figures.json \
-		.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/safety; \
-		came=$$?; .venv/bin/python -m tests.safety.page && exit $$came
+	.venv/bin/python -m tests.safety.run
 
 eval: .venv/dev ## prove every task of the evaluation on real hosts (root), and its page anew (under 30 minutes)
 	.venv/bin/opsbot eval --agent reference --agent null --agent wrong --figures docs/eval-figures.json \

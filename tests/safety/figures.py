@@ -19,6 +19,9 @@ FULL = os.environ.get("SAFETY_SCALE") == "full"
 # A whole run has to fit into this, on two processors.
 LIMIT_S = 40 * 60
 RUN = "run"
+# What a run of several parts has done so far; parts with the same name belong together.
+_PARTS = "parts"
+_NAME = os.environ.get("SAFETY_RUN", "")
 _ROW = re.compile(r"test_([tr]\d\d)_")
 _FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
@@ -123,7 +126,7 @@ class Record:
     def seconds_of_modules(path: Path) -> dict[str, float]:
         """Return how long each module took the last time."""
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return {name: s for row, run in known.items() if row != RUN for name, s in run["modules"].items()}
+        return {name: s for row, run in known.items() if row not in (RUN, _PARTS) for name, s in run["modules"].items()}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a report, wherever the test ran."""
@@ -146,15 +149,27 @@ class Record:
         """Merge what is known of this run's rows into the file."""
         known = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
         known |= {row: rows.record(run) for row, rows in self._rows.items()}
-        if FULL and set(self._rows) >= {row.id for row in ROWS}:
-            known[RUN] = run
+        if FULL:
+            self._join(known, run)
         text = json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n"
         whole = self._path.with_suffix(".new")
         whole.write_text(text, encoding="utf-8")
         whole.replace(self._path)
 
+    def _join(self, known: dict[str, Any], run: Mapping[str, object]) -> None:
+        """Put the parts of one run together. It is a whole one as soon as every row was in it."""
+        part: dict[str, Any] = {**run, "rows": sorted(self._rows)}
+        before = known.pop(_PARTS, None)
+        if before and before["name"] == run["name"] != "":
+            part["took_s"] += before["took_s"]
+            part["workers"] = max(part["workers"], before["workers"])
+            part["rows"] = sorted({*part["rows"], *before["rows"]})
+        whole = set(part["rows"]) >= {row.id for row in ROWS}
+        known[RUN if whole else _PARTS] = part
+
     def _run(self, options: object) -> dict[str, object]:
         return {
+            "name": _NAME,
             "on": time.strftime("%Y-%m-%d", self._began_at),
             "commit": _commit(),
             "took_s": round(time.monotonic() - self._began_s),

@@ -104,7 +104,7 @@ def _whole(run: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         return [("last whole run", f"none yet; it has to fit into {_minutes(LIMIT_S)}")]
     within = "within" if run["took_s"] <= run["limit_s"] else "**over**"
     took = f"{_minutes(run['took_s'])} {_bar(run['took_s'] / run['limit_s'])} {within} the {_minutes(run['limit_s'])}"
-    where = f"{run['machine']}; {run['workers']} at a time"
+    where = f"{run['machine']}; up to {run['workers']} test modules at a time"
     return [("last whole run", f"{run['on']}, commit {run['commit']}"), ("took", took), ("machine", where)]
 
 

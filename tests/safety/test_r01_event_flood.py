@@ -35,6 +35,7 @@ async def bearable_rate(house: House, front: Front) -> float:
     return min(RATE, per_s / 2)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 async def test_nothing_is_doubled_and_nothing_is_lost(database, figures, scale) -> None:
     name, store = database

@@ -11,7 +11,7 @@ from opsbot.domain import Host
 from tests.fleet.test_fleet_main_job import hosts_section
 from tests.ledger import Ledger
 from tests.safety.kills import UNLIMITED, People
-from tests.safety.test_r02_random_kills import LIMITS, kill_on
+from tests.safety.random_kills import LIMITS, kill_on
 from tests.whole_bot import WholeBot
 from tests.workbench_fixture import MANIFEST, running_workbench
 

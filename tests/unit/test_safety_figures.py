@@ -1,6 +1,7 @@
 """What is written down of a run of the safety rows: merged from all workers, and never better than it was."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from tests.safety import figures
 from tests.safety.figures import Figures, Record
 from tests.safety.page import Came, came_of, page
-from tests.safety.rows import ROWS
+from tests.safety.rows import ROWS, Row
 
 RUN = {
+    "name": "",
     "on": "2026-11-28",
     "commit": "abc1234",
     "took_s": 1980,
@@ -47,11 +49,11 @@ def written(record: Record, path: Path) -> dict:
 
 def test_a_row_is_the_sum_of_its_modules_whichever_worker_ran_them(tmp_path: Path, full: None) -> None:
     record = Record(path := tmp_path / "figures.json")
-    ran(record, "tests/safety/test_r02_random_kills.py::test_a", kills=200)
+    ran(record, "tests/safety/test_r02_kills_on_sqlite.py::test_a", kills=200)
     ran(record, "tests/safety/test_r02_two_replicas.py::test_b", effects="3 of 3")
     row = written(record, path)["R02"]
     assert (row["tests"], row["seconds"], row["figures"]) == (2, 6.0, {"effects": "3 of 3", "kills": "200"})
-    assert row["modules"] == {"test_r02_random_kills.py": 3.0, "test_r02_two_replicas.py": 3.0}
+    assert row["modules"] == {"test_r02_kills_on_sqlite.py": 3.0, "test_r02_two_replicas.py": 3.0}
     assert came_of(row) is Came.HOLDS
 
 
@@ -126,6 +128,49 @@ def test_only_a_run_of_all_rows_at_full_size_is_a_whole_one(tmp_path: Path, full
     assert "33 min `████████████████░░░░` within the 40 min" in page(known)
     known["run"]["took_s"] = 2500
     assert "**over** the 40 min" in page(known)
+
+
+def test_the_parts_of_one_run_are_a_whole_one_together_and_those_of_two_runs_are_not(
+    tmp_path: Path, full: None
+) -> None:
+    path = tmp_path / "figures.json"
+
+    def part(name: str, rows: Sequence[Row]) -> dict:
+        record = Record(path)
+        for row in rows:
+            ran(record, f"tests/safety/test_{row.id.lower()}_x.py::test")
+        record.write(RUN | {"name": name})
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    assert "run" not in part("first", ROWS[:9])
+    assert "run" not in part("second", ROWS[9:])
+    known = part("second", ROWS[:9])
+    assert known["run"]["took_s"] == 2 * 1980
+    assert "parts" not in known
+    assert Record.seconds_of_modules(path).keys() == {f"test_{row.id.lower()}_x.py" for row in ROWS}
+    assert page(known)
+    assert part("third", ROWS[:9])["run"] == known["run"]
+
+
+def test_parts_without_a_name_do_not_belong_together(tmp_path: Path, full: None) -> None:
+    for rows in (ROWS[:9], ROWS[9:]):
+        record = Record(path := tmp_path / "figures.json")
+        for row in rows:
+            ran(record, f"tests/safety/test_{row.id.lower()}_x.py::test")
+        record.write(RUN)
+    assert "run" not in json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_all_tests_of_a_row_run_alone_or_none_does() -> None:
+    """Figures of a row are those of the last part that it was in."""
+    modules = Path(figures.__file__).parent.glob("test_*.py")
+    alone: dict[str, set[bool]] = {}
+    for module in modules:
+        row = figures.row_of(module.name)
+        assert row
+        alone.setdefault(row, set()).add("pytest.mark.alone" in module.read_text(encoding="utf-8"))
+    assert [row for row, ways in alone.items() if len(ways) > 1] == []
+    assert {True} in alone.values()
 
 
 def test_a_run_that_was_broken_off_writes_nothing(tmp_path: Path) -> None:

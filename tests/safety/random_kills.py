@@ -1,33 +1,25 @@
-"""R02: `kill -9` at random, again and again, while people ask, approve, and real services are restarted."""
+"""`kill -9` at random, again and again, while people ask, approve, and real services are restarted."""
 
 import asyncio
 import json
 import random
 import time
-
-import pytest
+from pathlib import Path
 
 from opsbot.replica import MAX_ATTEMPTS
 from tests.ledger import Ledger
+from tests.safety.figures import Figures
 from tests.safety.kills import UNLIMITED, People
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
 from tests.workbench_fixture import MANIFEST, Limits, running_workbench
-
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(2400)]
+from tests.zygote import Zygote
 
 HOSTS = 6
 # An interrupted restart is looked at for some seconds, so some lives must be longer than others.
 MEAN_LIFE_S = 2.0
 # Slack waits three seconds for an acknowledgement, then shows an error to whoever clicked.
 LIMITS = Limits(ack_timeout_s=3.0)
-
-
-@pytest.fixture
-def services(tmp_path):
-    services = SlowServices(tmp_path, HOSTS)
-    yield services
-    services.stop()
 
 
 async def kill_on(bot: WholeBot, kills: int, chance: random.Random) -> None:
@@ -38,14 +30,28 @@ async def kill_on(bot: WholeBot, kills: int, chance: random.Random) -> None:
         await asyncio.to_thread(bot.start)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-async def test_nothing_is_doubled_and_nothing_vanishes(
-    tmp_path, zygote, services, database, request, figures, scale
+async def survive(
+    kills: int, database: str, folder: Path, zygote: Zygote, figures: Figures, store_url: str = ""
 ) -> None:
-    kills = scale(8, 200)
-    store_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
+    """Kill it so often on this database, see everything to its end, and hold what is told against what happened."""
+    services = SlowServices(folder, HOSTS)
+    try:
+        await _survive(kills, database, services, folder, zygote, figures, store_url)
+    finally:
+        services.stop()
+
+
+async def _survive(
+    kills: int,
+    database: str,
+    services: SlowServices,
+    folder: Path,
+    zygote: Zygote,
+    figures: Figures,
+    store_url: str,
+) -> None:
     async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as workbench:
-        bot = WholeBot(tmp_path, workbench, UNLIMITED + services.hosts, store_url=store_url, zygote=zygote)
+        bot = WholeBot(folder, workbench, UNLIMITED + services.hosts, store_url=store_url, zygote=zygote)
         await asyncio.to_thread(bot.start)
         ledger = Ledger(bot.store_url)
         people = People(workbench, services, ledger)
