@@ -1,28 +1,19 @@
-"""R01: a flood of events, a fifth of them delivered again, in any order, with every button pressed three times."""
+"""A flood of events, a fifth of them delivered again, in any order, with every button pressed three times."""
 
-import asyncio
 import time
 from collections import Counter
 
-import pytest
-
-from opsbot.adapters.store import open_store
 from opsbot.domain import ApprovalState
-from tests.fake_store import TEST_KEY
-from tests.safety.cpu_wait import BUSY, waited_for_cpu_s
+from opsbot.ports import Store
+from tests.safety.cpu_wait import waited_for_cpu_s
+from tests.safety.figures import FULL, Figures
 from tests.safety.flood import Front, cards, flood_world, mention, press, shuffled, slash, thread_of
 from tests.scenario.house import House
 
 # Arrivals a second at most; what is said of the acknowledgements holds for the rate that is noted with them.
 RATE = 50
+P99_MS = 500
 _WARMING = range(1_000_000, 1_000_100)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request, tmp_path):
-    sqlite = f"sqlite:///{tmp_path}/opsbot.db"
-    url = sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    return request.param, await asyncio.to_thread(open_store, url, audit_key=TEST_KEY)
 
 
 async def bearable_rate(house: House, front: Front) -> float:
@@ -35,21 +26,18 @@ async def bearable_rate(house: House, front: Front) -> float:
     return min(RATE, per_s / 2)
 
 
-@pytest.mark.alone
-@pytest.mark.timeout(1800)
-async def test_nothing_is_doubled_and_nothing_is_lost(database, figures, scale) -> None:
-    name, store = database
-    total, buttons = scale(200, 10_000), scale(5, 100)
+async def stands(name: str, store: Store, figures: Figures, *, events: int, buttons: int) -> None:
+    """Send so many different events to a bot on this database, three presses of each button among them, and compare."""
     house = House(flood_world(store, buttons))
     await house.start()
     asked = await cards(house, buttons)
     presses = [press(card, ref, 3 * n + turn) for n, (card, ref) in enumerate(asked) for turn in range(3)]
-    plain = int(total / 1.2) - len(presses)
+    plain = events - len(presses)
     unique = [mention(n) if n % 2 else slash(n) for n in range(plain)]
     threads = {thread_of(n) for n in range(1, plain, 2)}
     parcels = shuffled([*unique, *presses], 0.2, name)
     async with Front(house).open() as front:
-        rate = await bearable_rate(house, front) if scale.full else RATE
+        rate = await bearable_rate(house, front) if FULL else RATE
         house.world.chat.whispers.clear()
         began, waited_s = time.perf_counter(), waited_for_cpu_s()
         await front.flow(parcels, rate)
@@ -68,7 +56,7 @@ async def test_nothing_is_doubled_and_nothing_is_lost(database, figures, scale) 
     waiting = await store.inbox.waiting()
     await house.stop()
     await store.close()
-    arrivals = f"{len(parcels):,} requests at {len(parcels) / arrived_s:.0f}/s"
+    arrivals = f"{events:,} events, {len(parcels) - events:,} of them twice, at {len(parcels) / arrived_s:.0f}/s"
     figures.note(
         **{
             f"{name}": f"{arrivals}, all handled after {done_s:.0f} s",
@@ -82,6 +70,5 @@ async def test_nothing_is_doubled_and_nothing_is_lost(database, figures, scale) 
     assert (len(replies), set(replies.values())) == (plain - plain // 2, {1})
     assert [restarts[f"app-{n}", "nginx.service"] for n in range(buttons)] == [1] * buttons
     assert {approval.state for approval in approvals} == {ApprovalState.DONE}
-    # On a machine that is busy with something else the figures say what was; they say nothing about opsbot.
-    if scale.full and waited < BUSY:
-        assert front.ack_ms(0.99) < 500
+    # A small run goes beside other tests.
+    assert front.ack_ms(0.99) < P99_MS or not FULL
