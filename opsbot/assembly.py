@@ -26,6 +26,7 @@ from opsbot.metering import Meter
 from opsbot.overhearing import Overhearing
 from opsbot.own_tools import OwnTools
 from opsbot.pace import Pace
+from opsbot.parts import Parts
 from opsbot.passage_ports import Embedder, Folder
 from opsbot.picture_ports import Attachments, Darkroom
 from opsbot.policy import PolicyRules
@@ -38,7 +39,7 @@ from opsbot.replica import Replica
 from opsbot.reporting import Reporting
 from opsbot.sampling import Sampling
 from opsbot.seals import ButtonSeals
-from opsbot.service import Parts, Service
+from opsbot.service import Service
 from opsbot.shelves import Shelves
 from opsbot.shelving import Shelving
 from opsbot.sights import Sights

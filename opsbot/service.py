@@ -3,25 +3,19 @@
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 import structlog
 
-from opsbot import answers, commands, replies, standing
-from opsbot.actions import Catalogue, Prepared
-from opsbot.alarms import Alarms
+from opsbot import commands, replies
+from opsbot.answering import Answering
 from opsbot.approvals import is_approver
 from opsbot.background import Background, guarded
-from opsbot.delivery import Delivery
-from opsbot.desk import ApprovalDesk
-from opsbot.dialogue import Dialogue
 from opsbot.domain import (
     Actor,
     Approval,
-    ApprovalState,
     AuditEntry,
-    Chart,
     Content,
     InboxItem,
     Incoming,
@@ -34,94 +28,25 @@ from opsbot.domain import (
     MessageRef,
     OrderVerb,
     Place,
-    Report,
-    Risk,
     Text,
     ToolResult,
     UserMessage,
     Verdict,
 )
-from opsbot.errors import BadArguments, ChatError, Fenced, OpsbotError, StoreError, TooManyMessages, audited
-from opsbot.escalation import Escalation
-from opsbot.executor import Executor
-from opsbot.identity import Identify
-from opsbot.intake import Intake
-from opsbot.life import Life, Organs
-from opsbot.looking import Looks
-from opsbot.metering import Meter
+from opsbot.errors import BadArguments, Fenced, OpsbotError, StoreError, TooManyMessages, audited
+from opsbot.identity import account
+from opsbot.inquiries import Inquiries
+from opsbot.life import Life
 from opsbot.minutes import Minutes
 from opsbot.notes import POINTED_AT
-from opsbot.overhearing import Overhearing
+from opsbot.parts import Parts
 from opsbot.pictures import told
-from opsbot.policy import TERMINAL_TEAM, PolicyRules, may_ask
-from opsbot.ports import Clock, Store
-from opsbot.recorder import Recorder
-from opsbot.replica import Replica
-from opsbot.reporting import Reporting
+from opsbot.policy import TERMINAL_TEAM, may_ask
 from opsbot.rollout import pause_text
-from opsbot.sampling import Sampling
-from opsbot.schema import typed_words
 from opsbot.seals import Pressed
-from opsbot.shelving import Shelving
-from opsbot.sights import Sights
-from opsbot.stopping import Stopping
-from opsbot.strangers import Strangers
 from opsbot.takeover import Takeover
-from opsbot.throttle import Throttle
-from opsbot.usage import UsageReports
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the service works with; put together by bootstrap."""
-
-    store: Store
-    replica: Replica
-    identify: Identify
-    catalogue: Catalogue
-    executor: Executor
-    rules: PolicyRules
-    intake: Intake
-    clock: Clock
-    delivery: Delivery
-    desk: ApprovalDesk
-    escalation: Escalation
-    dialogue: Dialogue
-    recorder: Recorder
-    sampling: Sampling
-    shelving: Shelving
-    throttle: Throttle
-    stopping: Stopping
-    looks: Looks
-    strangers: Strangers
-    meter: Meter
-    usage: UsageReports
-    reporting: Reporting
-    alarms: Alarms
-    sights: Sights
-    overhearing: Overhearing
-    bot_name: str = "opsbot"
-
-    @property
-    def organs(self) -> Organs:
-        """The parts that live."""
-        return Organs(
-            self.store,
-            self.replica,
-            self.executor,
-            self.clock,
-            self.delivery,
-            self.desk,
-            self.dialogue,
-            self.escalation,
-            self.recorder,
-            self.sampling,
-            self.shelving,
-            self.stopping,
-            self.meter,
-        )
 
 
 class Service:
@@ -130,6 +55,8 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._background = Background()
+        self._inquiries = Inquiries(parts.store, parts.catalogue, parts.executor, parts.rules, parts.clock)
+        self._answering = Answering(parts, self._background, self._inquiries)
         self._takeover = Takeover(
             store=parts.store,
             replica=parts.replica,
@@ -249,7 +176,8 @@ class Service:
             case IncomingMessage():
                 await self._on_message(event, item)
             case IncomingCommand():
-                await self._on_command(event, item)
+                await self._check_may_ask(event)
+                await self._answering.answer(event, item)
             case IncomingDecision():
                 await self._on_decision(event)
             case IncomingStop():
@@ -300,7 +228,7 @@ class Service:
         pictures = await self._parts.sights.of(event, first=not known)
         if trouble := told(pictures):
             await self._parts.delivery.send(f"unseen:{item.id}", event.place, Text(trouble, trusted=True))
-        message = UserMessage(text, _account(event.actor), item.received_at, pictures)
+        message = UserMessage(text, account(event.actor), item.received_at, pictures)
         await self._parts.dialogue.hear(event.place, message, before=before, beside=beside)
 
     async def _on_decision(self, event: IncomingDecision) -> None:
@@ -308,7 +236,7 @@ class Service:
             known = await self._parts.store.approvals.get(event.approval_id)
             if known is None or not is_approver(known, event.actor):
                 await self._check_may_ask(event)
-            await self._tell(event, await self._plan(event.approval_id))
+            await self._tell(event, await self._inquiries.plan(event.approval_id))
             return
         at_terminal = event.actor.team_id == TERMINAL_TEAM
         pressed = None if at_terminal else Pressed(MessageRef(event.place.channel_id, event.message_id), event.seal)
@@ -340,167 +268,10 @@ class Service:
         if said.markdown:
             await self._tell(event, said)
 
-    async def _plan(self, approval_id: str) -> Report:
-        """Show what approving would do; once that is decided, what became of it."""
-        approval = await self._approval(approval_id)
-        if approval.state is not ApprovalState.PENDING:
-            return await self._explain(approval.id)
-        hosts = self._parts.catalogue.current_hosts(approval.action)
-        return answers.plan_report(approval, hosts, self._parts.rules.rollout)
-
-    async def _approval(self, approval_id: str) -> Approval:
-        approval = await self._parts.store.approvals.get(approval_id.strip().upper())
-        if approval is None:
-            raise BadArguments(f"There is no request {approval_id[:20]!r}. `approvals` lists the open ones.")
-        return approval
-
     async def _on_stop(self, event: IncomingStop) -> None:
         await self._check_may_ask(event)
         if not self._parts.dialogue.stop(event.place, event.actor):
             await self._tell(event, Text("Nothing is running in this thread.", trusted=True))
-
-    # --- commands ----------------------------------------------------------------------------------------------------
-
-    async def _on_command(self, event: IncomingCommand, item: InboxItem) -> None:
-        await self._check_may_ask(event)
-        match commands.parse(event.text):
-            case commands.Read() as read:
-                await self._answer_read(event, item, read)
-            case commands.Propose() as proposal:
-                await self._propose(event, item, proposal)
-            case commands.Ask(text):
-                await self._ask(event, item, text)
-            case commands.ListTools() | commands.ListApprovals() | commands.ShowUsage() as listing:
-                await self._reply(event, item, await self._listed(listing, event.actor))
-            case commands.Explain(approval_id):
-                await self._reply(event, item, await self._explain(approval_id))
-            case commands.Withdraw() | commands.LeaveOut() as amendment:
-                await self._amend(event, item, amendment)
-            case commands.Reset():
-                await self._reset(event, item)
-            case commands.TakeAlert() | commands.MakeReport() as incident:
-                await self._on_incident(event, item, incident)
-            case commands.Help():
-                await self._reply(event, item, await self._noted(answers.help_report(self._parts.bot_name)))
-            case _ as brake:
-                await self._brake(event, item, brake)
-
-    async def _answer_read(self, event: IncomingCommand, item: InboxItem, read: commands.Read) -> None:
-        await self._show(event, item, self._parts.catalogue.from_words(read.tool, read.hosts, dict(read.arguments)))
-
-    async def _show(self, event: IncomingCommand, item: InboxItem, prepared: Prepared) -> None:
-        await self._reply(event, item, await self._noted(await self._parts.looks.answer(event, prepared)))
-
-    async def _noted(self, report: Report) -> Report:
-        """Say in front of an answer that actions are stopped, while they are."""
-        try:
-            note = await self._parts.stopping.note()
-        except StoreError:
-            return report  # which says so itself
-        return replace(report, text=f"{note}\n{report.text}".strip()) if note else report
-
-    async def _brake(self, event: IncomingCommand, item: InboxItem, command: commands.Brake) -> None:
-        report = await self._parts.stopping.answer(command, event.actor, event.place)
-        self._background.begin_guarded("cards", self._parts.desk.show_open())
-        await self._reply(event, item, report)
-
-    async def _propose(self, event: IncomingCommand, item: InboxItem, proposal: commands.Propose) -> None:
-        tool = self._parts.catalogue.registry.get(proposal.tool)
-        arguments = typed_words(tool, {name: str(value) for name, value in proposal.arguments})
-        if proposal.hosts and not tool.takes_host:
-            raise BadArguments(f"{tool.name} is not about a host; leave {' '.join(proposal.hosts)[:80]!a} out.")
-        prepared = self._parts.catalogue.from_words(proposal.tool, proposal.hosts, arguments)
-        if tool.risk is Risk.READ:
-            await self._show(event, item, prepared)
-            return
-        approval = await self._parts.desk.propose(
-            event.place, event.actor, prepared, call_id=f"command:{item.id}", reason=proposal.reason
-        )
-        text = f"Asked as request {approval.id}: somebody who may approve it has to press the button on the card."
-        if approval.stands_on:
-            text = f"Request {approval.id} runs now: request {approval.stands_on} was approved for a while."
-        await self._tell(event, Text(text, trusted=True))
-
-    async def _ask(self, event: IncomingCommand, item: InboxItem, text: str) -> None:
-        """Give a question from a slash command a thread of its own."""
-        place = event.place
-        if not place.thread_id:
-            opening = Text(f"<@{event.actor.user_id}> asks: {text}", trusted=True)
-            ref = await self._parts.delivery.send(f"ask:{item.id}", place, opening)
-            if ref is None:
-                raise ChatError("Slack did not take the message just now; please ask again.")
-            place = replace(place, thread_id=ref.message_id)
-        message = UserMessage(text, _account(event.actor), item.received_at)
-        await self._parts.dialogue.hear(place, message)
-
-    async def _on_incident(
-        self, event: IncomingCommand, item: InboxItem, command: commands.TakeAlert | commands.MakeReport
-    ) -> None:
-        if isinstance(command, commands.TakeAlert):
-            await self._take_alert(event, item, command.text)
-        else:
-            await self._parts.reporting.make(event.place, event.actor, f"command:{item.id}")
-
-    async def _take_alert(self, event: IncomingCommand, item: InboxItem, text: str) -> None:
-        """Look into an alert, in the thread or in one of its own that begins with how it was read."""
-        alert = await self._parts.alarms.read(text, event.actor, event.place)
-        ref = await self._parts.delivery.send(f"alert:{item.id}", event.place, Text(alert.line, trusted=True))
-        place = event.place
-        if not place.thread_id:
-            if ref is None:
-                raise ChatError("Slack did not take the message just now; please ask again.")
-            place = replace(place, thread_id=ref.message_id)
-        await self._parts.dialogue.hear(place, UserMessage(alert.text, _account(event.actor), item.received_at))
-
-    async def _listed(
-        self, listing: commands.ListTools | commands.ListApprovals | commands.ShowUsage, actor: Actor
-    ) -> Report:
-        match listing:
-            case commands.ListTools():
-                return answers.tools_report(self._parts.catalogue)
-            case commands.ListApprovals():
-                return await self._open_approvals()
-            case commands.ShowUsage():
-                return await self._parts.usage.answer(listing, actor)
-
-    async def _open_approvals(self) -> Report:
-        states = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.EXECUTING, ApprovalState.UNKNOWN)
-        now = self._parts.clock.moment()
-        lately = await self._parts.store.approvals.since(now.at - standing.LONGEST)
-        holds = await self._parts.executor.checkpoint.in_force()
-        return answers.approvals_report(await self._parts.store.approvals.in_state(*states), lately, now, holds=holds)
-
-    async def _explain(self, approval_id: str) -> Report:
-        approval = await self._approval(approval_id)
-        return answers.explain_report(approval, await self._parts.store.audit.about(approval.id))
-
-    async def _amend(
-        self, event: IncomingCommand, item: InboxItem, amendment: commands.Withdraw | commands.LeaveOut
-    ) -> None:
-        approval, desk = await self._approval(amendment.approval_id), self._parts.desk
-        if isinstance(amendment, commands.Withdraw):
-            said = replies.withdrawn(await desk.withdraw(approval.id, event.actor, pressed=None))
-        else:
-            said = replies.narrowed(await desk.narrow(approval.id, event.actor, amendment.hosts, pressed=None))
-        await self._reply(event, item, Text(said, trusted=True))
-
-    async def _reset(self, event: IncomingCommand, item: InboxItem) -> None:
-        if not event.place.thread_id:
-            raise BadArguments("A reset is for one thread: write `!reset` in it, mentioning me in a channel.")
-        await self._parts.dialogue.reset(event.place, event.actor)
-        await self._reply(event, item, Text("Forgotten. Open requests and the audit stay.", trusted=True))
-
-    async def _reply(self, event: IncomingCommand, item: InboxItem, content: Content) -> None:
-        """Answer a slash command privately, a `!command` in its thread; charts follow the answer they belong to."""
-        charts: tuple[Chart, ...] = ()
-        if isinstance(content, Report):
-            content, charts = replace(content, charts=()), content.charts
-        private = bool(event.reply_to) or not event.place.thread_id
-        if private:
-            await self._tell(event, content)
-        else:
-            await self._parts.delivery.send(f"command:{item.id}", event.place, content)
-        await self._parts.delivery.pictures(event.place, event.actor, charts, private=private, reply_to=event.reply_to)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -529,8 +300,3 @@ class Service:
 def _urgent(event: Incoming) -> bool:
     """Whether it is a command that stops or decides something."""
     return isinstance(event, IncomingCommand) and event.text.strip().split(" ")[0].lower() in commands.URGENT
-
-
-def _account(actor: Actor) -> Actor:
-    """Which account it is, and nothing that may change until it is asked again."""
-    return Actor(actor.team_id, actor.user_id)
