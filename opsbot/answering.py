@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from opsbot import answers, commands, replies
+from opsbot import answers, commands, grammar, replies
 from opsbot.actions import Prepared
 from opsbot.background import Background
 from opsbot.domain import Actor, Chart, Content, InboxItem, IncomingCommand, Report, Risk, Text, UserMessage
@@ -23,7 +23,7 @@ class Answering:
 
     async def answer(self, event: IncomingCommand, item: InboxItem) -> None:
         """Do what the command says. Whoever comes here may ask. Raises OpsbotError when it cannot be done."""
-        match commands.parse(event.text):
+        match grammar.parse(event.text):
             case commands.Read() as read:
                 await self._answer_read(event, item, read)
             case commands.Propose() as proposal:

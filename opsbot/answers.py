@@ -8,7 +8,7 @@ from opsbot import standing
 from opsbot.actions import Catalogue, Prepared
 from opsbot.approvals import decided_text
 from opsbot.charting import charts_of
-from opsbot.commands import USAGES
+from opsbot.command_forms import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Moment, Report, Rollout, Table
 from opsbot.executor import FanOut
 from opsbot.holds import Hold, who

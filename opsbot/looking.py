@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from opsbot import answers, commands
+from opsbot import answers, commands, grammar
 from opsbot.actions import Catalogue, Prepared
 from opsbot.delivery import Delivery
 from opsbot.domain import (
@@ -125,7 +125,7 @@ class Looks:
 
     async def _unrecorded_command(self, event: IncomingCommand, error: StoreError) -> Content:
         try:
-            prepared = self._reading(commands.parse(event.text))
+            prepared = self._reading(grammar.parse(event.text))
             if prepared is None:
                 return _refused(f"Nothing was done, since I can write nothing down: {error} {_STILL}")
             outcome = await self._look(event, prepared)

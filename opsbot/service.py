@@ -8,10 +8,11 @@ from typing import assert_never
 
 import structlog
 
-from opsbot import commands, replies
+from opsbot import grammar, replies
 from opsbot.answering import Answering
 from opsbot.approvals import is_approver
 from opsbot.background import Background, guarded
+from opsbot.command_forms import URGENT
 from opsbot.domain import (
     Actor,
     Approval,
@@ -190,7 +191,7 @@ class Service:
     def _taken_in(self, event: Incoming) -> Incoming:
         """Clean and redact what a person typed: it goes on to the model, the store and chat. Raises BadArguments."""
         if isinstance(event, IncomingCommand):
-            commands.check_visible(event.text)
+            grammar.check_visible(event.text)
         if isinstance(event, IncomingMessage | IncomingCommand):
             return replace(event, text=self._parts.intake.text(event.text))
         return event
@@ -299,4 +300,4 @@ class Service:
 
 def _urgent(event: Incoming) -> bool:
     """Whether it is a command that stops or decides something."""
-    return isinstance(event, IncomingCommand) and event.text.strip().split(" ")[0].lower() in commands.URGENT
+    return isinstance(event, IncomingCommand) and event.text.strip().split(" ")[0].lower() in URGENT

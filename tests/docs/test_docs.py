@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from opsbot import commands, errors
+from opsbot import command_forms, errors
 from opsbot.cli_parser import build_parser
 from opsbot.config import parse
 from opsbot.config_model import HostDefaults, HostEntry, Settings
@@ -69,8 +69,8 @@ def test_every_error_has_a_heading(error: str) -> None:
     assert error in grouping or f"\n### {error}\n" in DOCS["errors.md"]
 
 
-@pytest.mark.parametrize("usage", commands.USAGES, ids=lambda usage: usage.words)
-def test_every_chat_command_has_a_row(usage: commands.Usage) -> None:
+@pytest.mark.parametrize("usage", command_forms.USAGES, ids=lambda usage: usage.words)
+def test_every_chat_command_has_a_row(usage: command_forms.Usage) -> None:
     words = usage.words.replace("|", "\\|")
     assert f"| `{words}` |" in DOCS["commands.md"]
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import pytest_asyncio
 
-from opsbot import commands
+from opsbot import command_forms
 from tests.fleet.test_fleet_main_job import OPS, hosts_section, says
 from tests.whole_bot import WholeBot
 
@@ -26,7 +26,7 @@ async def bot(tmp_path, workbench, fleet_hosts):
     await asyncio.to_thread(bot.terminate)
 
 
-def typed(form: commands.Form) -> str:
+def typed(form: command_forms.Form) -> str:
     """The usage line with this host's names in it."""
     words = [word for word in form.usage.words.split() if not word.startswith("[")]
     return " ".join([words[0], *(WORDS[word.rstrip("…").removesuffix("|all")] for word in words[1:])])
@@ -36,7 +36,7 @@ async def test_every_word_is_answered_about_the_host_and_in_time(bot, workbench)
     alice = workbench.person("alice")
     seen: set[str] = set()
     wrong = []
-    for form in commands._READING:
+    for form in command_forms.READING:
         began = time.monotonic()
         await alice.command(OPS, f"/ops {typed(form)}")
         answer = await alice.sees(

@@ -138,7 +138,7 @@ DOORS: tuple[Sabotage, ...] = (
     _one(
         "commands: what cannot be seen is left out of names",
         "opsbot/service.py",
-        "            commands.check_visible(event.text)",
+        "            grammar.check_visible(event.text)",
         "            pass",
         "tests/safety/test_r13_hostile_names.py",
     ),

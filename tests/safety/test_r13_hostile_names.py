@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from opsbot import commands
+from opsbot import commands, grammar
 from opsbot.domain import ApprovalState, Host, IncomingCommand, IncomingMessage, ToolCall
 from opsbot.errors import BadArguments
 from tests.safety.conftest import Figures, Scale
@@ -84,7 +84,7 @@ def refusals(scale: Scale) -> list[Callable[[], object]]:
 
     def by_command(host: str, unit: str) -> Callable[[], object]:
         def ask() -> object:
-            asked = commands.parse(f"restart {unit} {host}")
+            asked = grammar.parse(f"restart {unit} {host}")
             assert isinstance(asked, commands.Propose)
             return catalogue.from_words(asked.tool, asked.hosts, dict(asked.arguments))
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from opsbot import commands
+from opsbot import command_forms
 from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.slack import card_buttons, incoming
 from opsbot.adapters.slack.blocks import STOP
@@ -89,7 +89,7 @@ async def test_every_tool_by_every_entrance_in_words(place, figures):
 
 async def test_every_command_by_slash_and_in_a_direct_message(place, figures):
     carol, tried = place.bench.person("carol"), Attempts(place)
-    lines = [usage.words for usage in commands.USAGES]
+    lines = [usage.words for usage in command_forms.USAGES]
     for usage in lines:
         line = usage.replace("HOST|GROUP|all", "web-1").replace("HOST|GROUP", "web-1").replace("UNIT", "nginx")
         await carol.command(OPS, f"/ops {line}")

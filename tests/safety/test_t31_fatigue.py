@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from opsbot import commands
+from opsbot import command_forms
 from opsbot.adapters.slack import card as slack_card
 from opsbot.config import parse
 from opsbot.domain import ApprovalState, Host, IncomingCommand
@@ -153,7 +153,7 @@ async def test_a_card_that_was_never_shown_cannot_be_approved() -> None:
 
 @pytest.mark.parametrize("text", ["approve all", "approve", "approve ABCD2345", "yes", "do approve"])
 async def test_there_is_no_command_that_approves(text: str) -> None:
-    assert "approve" not in commands.WORDS
+    assert "approve" not in command_forms.WORDS
     house = await started(world())
     await house.types(ALICE, "restart nginx app-1")
     await house.types(BOB, text)

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsbot import commands
-from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Propose, Read, Reset, parse
+from opsbot import command_forms, grammar
+from opsbot.commands import Ask, Explain, Help, ListApprovals, ListTools, Propose, Read, Reset
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import Risk
 from opsbot.errors import BadArguments
+from opsbot.grammar import parse
 
 SHIPPED = load_tools([SHIPPED_TOOLS])
 
@@ -86,7 +87,7 @@ def test_any_text_is_a_command_or_a_readable_refusal(text):
         parse(text)
 
 
-@pytest.mark.parametrize("form", [*commands._READING, *commands._WRITING], ids=lambda form: form.usage.words)
+@pytest.mark.parametrize("form", [*command_forms.READING, *command_forms.WRITING], ids=lambda form: form.usage.words)
 def test_every_form_names_a_tool_and_arguments_that_exist(form):
     tool = SHIPPED.get(form.tool)
     arguments = {parameter.name for parameter in tool.parameters}
@@ -94,8 +95,8 @@ def test_every_form_names_a_tool_and_arguments_that_exist(form):
     assert {*form.first, *([form.last] if form.last else [])} <= arguments
     required = {parameter.name for parameter in tool.parameters if parameter.required}
     assert required <= set(form.first)
-    assert (tool.risk is Risk.READ) == (form in commands._READING)
+    assert (tool.risk is Risk.READ) == (form in command_forms.READING)
 
 
 def test_every_usage_line_has_a_parser_and_back():
-    assert set(commands.WORDS) == set(commands._PARSERS)
+    assert set(command_forms.WORDS) == set(grammar._PARSERS)
