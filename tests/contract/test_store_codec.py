@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
@@ -20,7 +20,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-st.register_type_strategy(domain.datetime, st.datetimes(timezones=st.just(UTC)))
+st.register_type_strategy(datetime, st.datetimes(timezones=st.just(UTC)))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 st.register_type_strategy(
     domain.Moment,

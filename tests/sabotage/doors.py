@@ -65,7 +65,7 @@ DOORS: tuple[Sabotage, ...] = (
     ),
     _one(
         "keys: looks log in with the key that acts",
-        "opsbot/domain.py",
+        "opsbot/domain/hosts.py",
         "        return self.key_file if self.acting else self.read_key_file or self.key_file",
         "        return self.key_file",
         _T32,
