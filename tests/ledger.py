@@ -25,19 +25,28 @@ class Ledger:
     def __init__(self, url: str) -> None:
         address = url.replace("postgresql://", "postgresql+psycopg://")
         self._engine = create_engine(address, poolclass=NullPool if address.startswith("sqlite") else None)
+        # By id: what a request is about never changes.
+        self._hosts: dict[str, str] = {}
 
     def close(self) -> None:
         self._engine.dispose()
 
     def entries(self, host: str = "") -> list[Entry]:
         """All requests, oldest first; or those for one host."""
-        rows = self.rows("SELECT id, state, record FROM approvals ORDER BY created_at, id")
-        found = [Entry(r[0], r[1], ",".join(json.loads(r[2])["value"]["action"]["hosts"])) for r in rows]
+        rows = self.rows("SELECT id, state FROM approvals ORDER BY created_at, id")
+        found = [Entry(approval_id, state, self._host(approval_id)) for approval_id, state in rows]
         return [entry for entry in found if not host or entry.host == host]
 
     def get(self, approval_id: str) -> Entry:
         """One request."""
-        return next(entry for entry in self.entries() if entry.id == approval_id)
+        state = self.rows(f"SELECT state FROM approvals WHERE id = '{approval_id}'")[0][0]
+        return Entry(approval_id, state, self._host(approval_id))
+
+    def _host(self, approval_id: str) -> str:
+        if approval_id not in self._hosts:
+            record = self.rows(f"SELECT record FROM approvals WHERE id = '{approval_id}'")[0][0]
+            self._hosts[approval_id] = ",".join(json.loads(record)["value"]["action"]["hosts"])
+        return self._hosts[approval_id]
 
     def open_events(self) -> int:
         """How many accepted events are not finished."""

@@ -1,6 +1,7 @@
 """Figures of the safety rows: each test notes what it counted, and a full run writes them down for the safety page.
 
-`SAFETY_SCALE=full` takes the sizes of the tables instead of small ones; `SAFETY_FIGURES=FILE` writes the figures.
+`SAFETY_SCALE=full` takes the sizes of the tables instead of small ones; `SAFETY_FIGURES=FILE` writes the figures;
+`SAFETY_LONGEST_S=30` leaves out what took longer the last time.
 """
 
 import os
@@ -12,6 +13,7 @@ import pytest
 # Rows on real hosts use the fleet's own fixtures.
 from tests.fleet.conftest import as_root, fleet, fleet_hosts  # noqa: F401
 from tests.safety.figures import FULL, Figures, Record, row_of
+from tests.safety.page import FIGURES
 from tests.zygote import Zygote
 
 
@@ -47,11 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin a full run with the modules that took longest the last time, so that no worker is left alone at the end."""
-    path = os.environ.get("SAFETY_FIGURES")
-    if path and FULL:
-        took = Record.seconds_of_modules(Path(path))
-        items.sort(key=lambda item: (-took.get(item.path.name, float("inf")), item.path.name))
+    """Begin a full run with the modules that took longest the last time, so that no worker is left alone at the end.
+
+    With SAFETY_LONGEST_S modules that took longer than so many seconds, or never ran, are left out.
+    """
+    if not FULL:
+        return
+    took = Record.seconds_of_modules(Path(os.environ.get("SAFETY_FIGURES", FIGURES)))
+    items.sort(key=lambda item: (-took.get(item.path.name, float("inf")), item.path.name))
+    if longest_s := float(os.environ.get("SAFETY_LONGEST_S", 0)):
+        left_out = [item for item in items if took.get(item.path.name, float("inf")) > longest_s]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

@@ -49,6 +49,11 @@ class Book:
     abandoned: int = 0
     slowest_s: float = 0.0
 
+    def faults(self) -> list[str]:
+        """Everything that must not have happened."""
+        doubled = [f"{approval_id} was carried out {self.happened[approval_id]} times" for approval_id in self.doubled]
+        return [*doubled, *self.vanished, *self.wrong]
+
     @property
     def doubled(self) -> list[str]:
         """Requests that were carried out more than once."""
@@ -88,6 +93,13 @@ class People:
         await self._settled()
         self.book.close(await self._look(self.ledger.entries))
         return self.book
+
+    async def first_round_s(self) -> float:
+        """Wait until a request has ended on every host; return how long that took."""
+        began = time.monotonic()
+        while len(self.book.happened) < len(self.services.numbers):
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
 
     async def _turn_down_repeats(self) -> None:
         """Deny what is left: somebody asked again after an error, and the first words arrived all the same."""

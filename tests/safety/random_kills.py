@@ -17,17 +17,23 @@ from tests.zygote import Zygote
 
 HOSTS = 6
 # An interrupted restart is looked at for some seconds, so some lives must be longer than others.
-MEAN_LIFE_S = 2.0
+LEAST_MEAN_LIFE_S = 2.0
 # Slack waits three seconds for an acknowledgement, then shows an error to whoever clicked.
 LIMITS = Limits(ack_timeout_s=3.0)
 
 
-async def kill_on(bot: WholeBot, kills: int, chance: random.Random) -> None:
-    """Kill it at random moments of its life; the next one starts at once, as under systemd."""
+async def kill_on(bot: WholeBot, people: People, kills: int, chance: random.Random) -> float:
+    """Kill it at random moments of its life; the next one starts at once, as under systemd.
+
+    The first requests are left in peace: a machine on which they take long is given longer lives, so that most kills
+    hit something that is going on, and not the start. Returns the mean life in seconds.
+    """
+    mean_life_s = max(LEAST_MEAN_LIFE_S, await people.first_round_s())
     for _ in range(kills):
-        await asyncio.sleep(0.05 + chance.expovariate(1 / MEAN_LIFE_S))
+        await asyncio.sleep(0.05 + chance.expovariate(1 / mean_life_s))
         bot.kill()
         await asyncio.to_thread(bot.start)
+    return mean_life_s
 
 
 async def survive(
@@ -57,7 +63,7 @@ async def _survive(
         people = People(workbench, services, ledger)
         working = asyncio.create_task(people.work())
         began = time.monotonic()
-        await kill_on(bot, kills, random.Random(database))
+        mean_life_s = await kill_on(bot, people, kills, random.Random(database))
         took_s = time.monotonic() - began
         people.enough.set()
         last_start = time.monotonic()
@@ -70,12 +76,13 @@ async def _survive(
     figures.note(
         **{
             f"{database}": f"{note}, {len(book.doubled)} doubled, {len(book.vanished)} vanished",
+            f"mean_life_{database}_s": round(mean_life_s, 1),
             f"unknown_{database}": f"{book.unknown_percent:.1f} %",
             f"asked_again_after_{MAX_ATTEMPTS}_deaths_{database}": book.abandoned,
             f"all_ended_after_the_last_start_{database}_s": round(all_ended_s, 1),
         }
     )
-    assert (book.doubled, book.vanished, book.wrong) == ([], [], [])
+    assert book.faults() == [], "\n".join(book.faults())
     assert book.unknown_percent <= 1
     assert left == []
     assert all_ended_s <= 60

@@ -9,7 +9,7 @@ from tests.fake_store import TEST_KEY
 from tests.safety.event_flood import stands
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.timeout(1800)
 async def test_nothing_is_doubled_and_nothing_is_lost(tmp_path, figures, scale) -> None:
     store = await asyncio.to_thread(open_store, f"sqlite:///{tmp_path}/opsbot.db", audit_key=TEST_KEY)

@@ -2,8 +2,12 @@
 
 from collections import Counter
 
+import pytest
+
 from opsbot.domain import ApprovalState
 from tests.scenario.frost import check, one_frost
+
+pytestmark = pytest.mark.timed
 
 
 async def test_freezing_at_any_step_neither_doubles_nor_loses_anything(figures, scale) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.safety.random_kills import survive
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.timed, pytest.mark.kill, pytest.mark.timeout(2400)]
 
 
 async def test_nothing_is_doubled_and_nothing_vanishes(tmp_path, zygote, postgres_url, figures, scale) -> None:

@@ -21,7 +21,7 @@ from tests.whole_bot import WholeBot
 from tests.workbench_fixture import MANIFEST, RunningWorkbench, running_workbench
 from tests.zygote import Zygote
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timed, pytest.mark.kill, pytest.mark.timeout(900)]
 
 OPS = "C0OPS"
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"

@@ -84,7 +84,7 @@ async def one_death(folder, zygote: Zygote, place: str, store_url: str) -> tuple
             assert await asyncio.to_thread(bot.terminate) == 0
     finally:
         services.stop()
-    assert (book.doubled, book.vanished, book.wrong) == ([], [], []), place
+    assert book.faults() == [], place
     assert len(shown) == 1, f"{place}: {len(shown)} cards"
     (state,) = book.ends.keys() - {"denied"}  # asked again, after an error, and turned down
     return state, services.starts(1) - 1, took_s, died

@@ -37,7 +37,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Host]]
         yield hung | rest | {"here": Host("here", connection=Connection.LOCAL)}
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.timeout(300)
 async def test_a_command_about_another_host_answers_at_once(
     hosts: dict[str, Host], figures: Figures, scale: Scale

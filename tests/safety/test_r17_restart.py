@@ -116,7 +116,7 @@ async def test_restarts_under_load_leave_nothing_half_done_unwritten(
     assert rest.unrecorded == []
     assert set(rest.codes) == {0}
     assert max(rest.ends_s) <= ENDS_WITHIN_S
-    assert (book.doubled, book.vanished, book.wrong) == ([], [], [])
+    assert book.faults() == []
     told = systemd.states("READY=1", "STOPPING=1")
     assert told == ["READY=1", "STOPPING=1"] * (count + 1)
     assert "WATCHDOG=1" in systemd.states()
@@ -147,7 +147,7 @@ async def test_an_action_without_end_does_not_hold_up_the_end(tmp_path, workbenc
     book = await working
     figures.note(ends_beside_an_action_without_end_after_s=round(ended_s, 1))
     assert ended_s <= ENDS_WITHIN_S
-    assert (book.doubled, book.vanished, book.wrong) == ([], [], [])
+    assert book.faults() == []
     assert await asyncio.to_thread(bot.terminate) == 0
     ledger.close()
     services.stop()

@@ -161,16 +161,16 @@ def test_parts_without_a_name_do_not_belong_together(tmp_path: Path, full: None)
     assert "run" not in json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_all_tests_of_a_row_run_alone_or_none_does() -> None:
+def test_all_modules_of_a_row_are_timed_or_none_is() -> None:
     """Figures of a row are those of the last part that it was in."""
     modules = Path(figures.__file__).parent.glob("test_*.py")
-    alone: dict[str, set[bool]] = {}
+    ways_of: dict[str, set[bool]] = {}
     for module in modules:
         row = figures.row_of(module.name)
         assert row
-        alone.setdefault(row, set()).add("pytest.mark.alone" in module.read_text(encoding="utf-8"))
-    assert [row for row, ways in alone.items() if len(ways) > 1] == []
-    assert {True} in alone.values()
+        ways_of.setdefault(row, set()).add("pytest.mark.timed" in module.read_text(encoding="utf-8"))
+    assert [row for row, ways in ways_of.items() if len(ways) > 1] == []
+    assert {True} in ways_of.values()
 
 
 def test_a_run_that_was_broken_off_writes_nothing(tmp_path: Path) -> None:
