@@ -10,10 +10,10 @@ from opsbot.approvals import decided_text
 from opsbot.charting import charts_of
 from opsbot.command_forms import USAGES
 from opsbot.domain import Approval, ApprovalState, AuditRecord, Host, Moment, Report, Rollout, Table
-from opsbot.executor import FanOut
 from opsbot.holds import Hold, who
 from opsbot.intake import Intake
 from opsbot.policy import tier_text
+from opsbot.reads import FanOut
 from opsbot.rollout import planned
 
 _MAX_BLOCK_CHARS = 6000

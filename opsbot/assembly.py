@@ -15,7 +15,7 @@ from opsbot.desk import ApprovalDesk
 from opsbot.dialogue import Dialogue
 from opsbot.domain import Actor, Approval, Card, Conversation, Place, Text, ToolCall, Usage
 from opsbot.escalation import Escalation
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.exits import RedactedChat
 from opsbot.identity import Identity
 from opsbot.incident_report import ReportRules
@@ -52,6 +52,7 @@ from opsbot.turn import Limits, TurnLoop, spoken_reason
 from opsbot.typed_answers import Asking
 from opsbot.usage import UsageReports
 from opsbot.vocabulary import Vocabulary
+from opsbot.workshop import Surroundings
 
 
 class NoPrices:
@@ -165,8 +166,8 @@ def assemble(ports: Ports, catalogue: Catalogue, redactor: Redactor, settings: S
     seals = ButtonSeals(settings.button_key)
 
     def dress(card: Card) -> Card:
-        minutes = executor.standing_minutes(card.approval)
-        held = "" if card.approval.state.final else executor.held(card.approval)
+        minutes = executor.scrutiny.standing_minutes(card.approval)
+        held = "" if card.approval.state.final else executor.scrutiny.held(card.approval)
         return replace(card, seal=seals.of(card.approval), while_minutes=minutes, held=held)
 
     chat = RedactedChat(ports.chat, redactor, intake)

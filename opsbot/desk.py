@@ -212,7 +212,7 @@ class ApprovalDesk:
     async def _check_not_held(self, approval: Approval) -> None:
         """A request that a stop or a freeze covers is not approved meanwhile. Raises NotAllowed."""
         try:
-            await self.executor.checkpoint.check(*self.executor.touches(approval))
+            await self.executor.checkpoint.check(*self.executor.scrutiny.touches(approval))
         except HeldBack as error:
             raise NotAllowed(f"It does not count. {error}") from error
 
@@ -226,7 +226,7 @@ class ApprovalDesk:
     def _reviewed(self, approval: Approval, actor: Actor, click: Click, last: datetime | None) -> Approval:
         """Return the approval after this click; `last`: the same person's last approval. Raises ApprovalError."""
         now = self.clock.moment()
-        minutes = self.executor.standing_minutes(approval)
+        minutes = self.executor.scrutiny.standing_minutes(approval)
         if click.for_a_while and minutes <= 0:
             raise NotAllowed("This can be approved for this one time only. Press Approve for that.")
         decided = approvals.review(approval, actor, click, now=now, rules=self.rules)
@@ -365,7 +365,7 @@ class ApprovalDesk:
         while (newest := self._newest.get(approval_id)) is not None:
             control = self._controls.get(approval_id)
             order = control.order if control else None
-            looks = (*newest, order, self.executor.held(newest[0]))
+            looks = (*newest, order, self.executor.scrutiny.held(newest[0]))
             if shown == looks:
                 return
             shown = looks

@@ -25,10 +25,11 @@ from opsbot.domain import (
     Text,
 )
 from opsbot.errors import OpsbotError, StoreError
-from opsbot.executor import Executor, FanOut
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.minutes import Minutes
 from opsbot.ports import AuditLog, Clock
+from opsbot.reads import FanOut
 from opsbot.schema import typed_words
 from opsbot.sightings import sighting
 

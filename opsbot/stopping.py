@@ -188,7 +188,7 @@ class Stopping:
         """Return the actions under way in a hold's scope, whichever replica carries them out."""
         running = await self.store.approvals.in_state(ApprovalState.EXECUTING)
         now = self.clock.now()
-        return tuple(each for each in running if holding([hold], *self.executor.touches(each), now))
+        return tuple(each for each in running if holding([hold], *self.executor.scrutiny.touches(each), now))
 
 
 def _headline(holds: Sequence[Hold]) -> str:

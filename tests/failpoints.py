@@ -31,7 +31,7 @@ METHODS = {
     "chat.edit": ("opsbot.adapters.slack.chat", "SlackChat", "edit"),
     "chat.whisper": ("opsbot.adapters.slack.chat", "SlackChat", "whisper"),
     "host.act": ("opsbot.tooling", "Context", "act"),
-    "executor.impacts": ("opsbot.executor", "Executor", "impacts"),
+    "executor.impacts": ("opsbot.reads", "Reads", "impacts"),
     "executor.recheck": ("opsbot.executor", "Executor", "recheck"),
     "executor.verify": ("opsbot.executor", "Executor", "_verify"),
     "campaign.run": ("opsbot.campaign", "Campaign", "run"),

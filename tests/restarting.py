@@ -96,7 +96,7 @@ async def run(executor: Executor, approval: Approval) -> Approval:
 
 def sent(executor: Executor) -> list[tuple[str, tuple[str, ...]]]:
     """Every command that reached a host."""
-    return [(host, tuple(argv)) for host, argv in executor._machines.commands]
+    return [(host, tuple(argv)) for host, argv in executor._workshop._machines.commands]
 
 
 def recorded(executor: Executor) -> list[tuple[str, dict[str, object]]]:

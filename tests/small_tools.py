@@ -23,12 +23,13 @@ from opsbot.domain import (
     Verdict,
 )
 from opsbot.errors import HostUnreachable, ToolError
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
 from opsbot.tooling import Context, tool
+from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines
 from tests.fake_store import MemoryStore
@@ -125,7 +126,7 @@ async def approved(
         impacts=await executor.impacts(prepared),
         call_id="c1",
     )
-    made = open_approval(proposal, executor._rules, now=executor._clock.moment(), lifetime_s=300)
+    made = open_approval(proposal, executor.scrutiny.rules, now=executor._clock.moment(), lifetime_s=300)
     store = executor._store
     stored = await store.approvals.add(made, entry())
     return await store.approvals.change(

@@ -17,13 +17,14 @@ from opsbot.answers import read_report
 from opsbot.assembly import Ports, Settings, assemble
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Actor, Approval, ApprovalState, Card, Host, IncomingCommand, IncomingDecision, Place, Risk
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.pace import Pace
 from opsbot.policy import ApproverRule, PolicyRules, Tiers
 from opsbot.ports import ChatModel
 from opsbot.redact import Redactor
+from opsbot.workshop import Surroundings
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
 from tests.fake_store import TEST_KEY, MemoryStore
 from tests.scripted_model import ScriptedModel

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from opsbot.executor import GRACE_S
 from opsbot.lanes import MOST, SLOW_AFTER_S
+from opsbot.workshop import GRACE_S
 from tests.fleet.conftest import BOOT_TIMEOUT_S, FLEET, FleetInventory, _pinned_keys
 from tests.fleet.five_hundred import LIMIT_S
 

@@ -116,7 +116,7 @@ ACTIONS: tuple[Sabotage, ...] = (
     ),
     _one(
         "executor: a target that changed is acted on",
-        "executor.py",
+        "scrutiny.py",
         "            if changed:\n",
         "            if False:\n",
         T07,
@@ -124,7 +124,7 @@ ACTIONS: tuple[Sabotage, ...] = (
     ),
     _one(
         "executor: the policy is not asked again",
-        "executor.py",
+        "scrutiny.py",
         "        if decision.verdict is not Verdict.NEED_APPROVAL:",
         "        if False:",
         T07,
@@ -147,7 +147,7 @@ ACTIONS: tuple[Sabotage, ...] = (
     ),
     _one(
         "turn: what changes something is run as a look",
-        "executor.py",
+        "reads.py",
         "        if tool.risk is not Risk.READ:\n            raise BadArguments(",
         "        if False:\n            raise BadArguments(",
         EXECUTOR,

@@ -163,7 +163,7 @@ DECISIONS: tuple[Sabotage, ...] = (
     ),
     one(
         "bindings: the target's state is not compared",
-        "opsbot/executor.py",
+        "opsbot/scrutiny.py",
         "if now[name].fingerprint.get(key) != value]",
         "if now[name].fingerprint.get(key) == self]",
         *CHANGES,

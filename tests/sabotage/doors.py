@@ -79,7 +79,7 @@ DOORS: tuple[Sabotage, ...] = (
     ),
     _one(
         "keys: reading tools may act",
-        "opsbot/executor.py",
+        "opsbot/workshop.py",
         "        return context if check is not None else context.looking()",
         "        return context",
         _T32,

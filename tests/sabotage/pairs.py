@@ -4,17 +4,17 @@ from tests.sabotage.copy import Change, Sabotage
 
 CHECKS, ACTS = "tests/unit/test_executor_checks.py", "tests/unit/test_executor_acts.py"
 REFUSALS, T07 = "tests/unit/test_refusals.py", "tests/safety/test_t07_changes.py"
-EXECUTOR, APPROVALS = "opsbot/executor.py", "opsbot/approvals.py"
+EXECUTOR, SCRUTINY, APPROVALS = "opsbot/executor.py", "opsbot/scrutiny.py", "opsbot/approvals.py"
 
 _BRAKES_BEFORE = Change(
-    EXECUTOR,
+    SCRUTINY,
     "            await self.checkpoint.check(hosts, prepared.targets)\n",
     "            await self.checkpoint.in_force()\n",
 )
 _BRAKES_IN_THE_LAST_MOMENT = Change(EXECUTOR, "            self.checkpoint.check_now([host], prepared.targets)\n", "")
-_REVIEWS_ANEW = Change(EXECUTOR, "        approvals.check_reviews(approval, reviewers, self._rules)\n", "")
+_REVIEWS_ANEW = Change(SCRUTINY, "        approvals.check_reviews(approval, reviewers, self.rules)\n", "")
 _POLICY_ANEW = Change(
-    EXECUTOR,
+    SCRUTINY,
     "        if decision.verdict is not Verdict.NEED_APPROVAL:\n            raise Stale(",
     "        if False:\n            raise Stale(",
 )
@@ -61,13 +61,13 @@ PAIRS: tuple[Sabotage, ...] = (
         "pair: an approval that counts again is neither the one named nor in its time",
         (
             Change(
-                EXECUTOR,
+                SCRUTINY,
                 "        if parent is None or parent.id != approval.stands_on:",
                 "        if parent is None:",
             ),
             Change(
-                EXECUTOR,
-                "        if why := standing.why_not(parent, approval.bindings, self._clock.moment()):",
+                SCRUTINY,
+                "        if why := standing.why_not(parent, approval.bindings, self.clock.moment()):",
                 '        if why := "":',
             ),
         ),

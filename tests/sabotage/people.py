@@ -127,8 +127,8 @@ PEOPLE: tuple[Sabotage, ...] = (
     ),
     _one(
         "execution: the requester is as stored",
-        "executor.py",
-        "requester = await self._surroundings.identify(approval.requester)",
+        "scrutiny.py",
+        "requester = await self.identify(approval.requester)",
         "requester = approval.requester",
         T06,
     ),

@@ -76,7 +76,7 @@ TEXTS: tuple[Sabotage, ...] = (
     ),
     _one(
         "taint: what tools return is trusted",
-        "executor.py",
+        "reads.py",
         "            untrusted=tool.taints or",
         "            untrusted=False and",
         _TAINT,
@@ -84,7 +84,7 @@ TEXTS: tuple[Sabotage, ...] = (
     ),
     _one(
         "taint: errors are trusted",
-        "executor.py",
+        "reads.py",
         "tool.taints or bool(errors) or ",
         "tool.taints or ",
         _T17,

@@ -53,7 +53,7 @@ class Approved:
         )
 
     def rules(self, **changes: object) -> None:
-        self.house.service._parts.executor._rules = replace(RULES, **changes)
+        self.house.service._parts.executor.scrutiny.rules = replace(RULES, **changes)
 
     async def begun(self) -> Approval:
         """Let the bot come to it, and return it as it ended."""

@@ -21,10 +21,12 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell, PoolLimits
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import Host
-from opsbot.executor import Executor, FanOut, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
+from opsbot.reads import FanOut
 from opsbot.redact import Redactor
+from opsbot.workshop import Surroundings
 from tests import ssh_answers, ssh_servers
 from tests.fake_clock import FakeClock
 from tests.fake_store import MemoryStore

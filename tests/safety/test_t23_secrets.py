@@ -26,12 +26,13 @@ from opsbot.adapters.terminal import render
 from opsbot.discovery import SHIPPED_TOOLS, Registry, load_tools
 from opsbot.domain import CommandResult, Content, Host, Json, Risk, Text
 from opsbot.errors import OpsbotError
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake, as_json
 from opsbot.inventory import Inventory
 from opsbot.ports import ModelEvent, ModelRequest
 from opsbot.redact import HIDDEN, Redactor
 from opsbot.vocabulary import Vocabulary
+from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines, FakeUnit
 from tests.fake_store import MemoryStore

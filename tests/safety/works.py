@@ -29,12 +29,13 @@ from opsbot.domain import (
     Step,
     Verdict,
 )
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules, decide
 from opsbot.redact import Redactor
 from opsbot.tooling import Context, Unit, tool
+from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines
 from tests.records import KEY, entry

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from opsbot.actions import Prepared
 from opsbot.answers import read_report
 from opsbot.domain import Action, Host, Risk, Table
-from opsbot.executor import FanOut
 from opsbot.intake import Intake
+from opsbot.reads import FanOut
 from opsbot.redact import Redactor
 from opsbot.tooling import Context, tool
 

@@ -31,12 +31,13 @@ from opsbot.domain import (
     Verdict,
 )
 from opsbot.errors import AlreadyDecided, HostUnreachable, StoreError
-from opsbot.executor import Executor, Surroundings
+from opsbot.executor import Executor
 from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
 from opsbot.tooling import Context, tool
+from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines
 from tests.fake_store import MemoryStore
@@ -243,7 +244,7 @@ async def test_a_tool_that_cannot_tell_is_held_to_the_number_at_a_time(lay):
 
 async def test_fifty_hosts(lay):
     field = lay(Rollout(batch=8, max_unavailable=8), tuple(f"h{n:02}" for n in range(50)))
-    field.executor._rules = field.rules = replace(field.rules, hosts_per_action=50)
+    field.executor.scrutiny.rules = field.rules = replace(field.rules, hosts_per_action=50)
     final = await field.run()
     assert final.state is ApprovalState.DONE
     assert sorted(field.script.started) == list(field.hosts)
@@ -313,7 +314,7 @@ async def test_rules_that_change_under_way_stop_it(lay, rules, says):
 
     def change(host: str) -> None:
         if host == "h2":
-            field.executor._rules = rules
+            field.executor.scrutiny.rules = rules
 
     field.script.then = change
     final = await field.run()
@@ -324,7 +325,7 @@ async def test_rules_that_change_under_way_stop_it(lay, rules, says):
 async def test_a_rollout_that_changed_after_the_approval_makes_it_stale(lay):
     field = lay()
     approval = await field.approved()
-    field.executor._rules = replace(field.rules, rollout=Rollout(max_unavailable=2))
+    field.executor.scrutiny.rules = replace(field.rules, rollout=Rollout(max_unavailable=2))
     final = await field.executor.execute(approval, field.watch, field.control)
     assert final.state is ApprovalState.STALE
     assert final.note.startswith("stale:rollout:")

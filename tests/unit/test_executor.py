@@ -196,14 +196,14 @@ async def test_what_began_in_time_goes_on_over_its_other_hosts(executor, catalog
 )
 async def test_whatever_changes_after_the_approval_stops_it(executor, catalogue, script, change, field):
     approval = await approved(executor, catalogue)
-    executor._rules = change.get("rules", RULES)
+    executor.scrutiny.rules = change.get("rules", RULES)
     script.mark = change.get("mark", "1")
     registry, inventory = catalogue.registry, catalogue.inventory
     if "inventory" in change:
         inventory = Inventory(change["inventory"], {})
     if "tool" in change:
         registry = Registry(tuple(replace(each, sha256=change["tool"]) for each in registry.tools))
-    executor._catalogue = Catalogue(registry, inventory)
+    executor.scrutiny.catalogue = Catalogue(registry, inventory)
     final = await executor.execute(approval, no_progress)
     assert final.state is ApprovalState.STALE
     assert final.note.startswith(f"stale:{field}:")
@@ -233,7 +233,7 @@ async def test_reconciling_a_host_that_left_the_inventory_stays_unknown(executor
     await executor._store.operations.claim(
         Operation(running, "a", (), executor._clock.moment(), "x"), entry(), caps=Caps()
     )
-    executor._catalogue = Catalogue(catalogue.registry, Inventory({"b": B}, {}))
+    executor.scrutiny.catalogue = Catalogue(catalogue.registry, Inventory({"b": B}, {}))
     final = await executor.reconcile(running)
     assert final.state is ApprovalState.UNKNOWN
     assert await executor.reconcile(final) is final

@@ -170,7 +170,7 @@ async def test_an_intent_that_took_long_to_write_is_not_carried_out(executor, ca
 @pytest.mark.parametrize(
     "change",
     [
-        lambda executor: setattr(executor, "_rules", replace(RULES, hosts_per_action=3)),
+        lambda executor: setattr(executor.scrutiny, "rules", replace(RULES, hosts_per_action=3)),
         lambda executor: executor._store.holds.stored.update({FREEZE.id: FREEZE}),
         lambda executor: executor._clock.advance(300),
     ],
@@ -234,7 +234,7 @@ async def test_what_cannot_send_its_second_command_is_not_said_to_have_sent_none
 
     def before(number: int) -> None:
         if number:
-            executor._machines.fault("a", "down")
+            executor._workshop._machines.fault("a", "down")
 
     script.before_command = before
     final = await run(executor, await asked(executor, catalogue))
@@ -311,9 +311,9 @@ async def test_a_tool_that_does_not_end_is_told_by_its_time(executor, catalogue,
     go = threading.Event()
     script.commands, script.end = 0, partial(go.wait, 20)
     (restart,) = catalogue.registry.tools
-    executor._catalogue = Catalogue(Registry((replace(restart, timeout_s=0.0),)), catalogue.inventory)
+    executor.scrutiny.catalogue = Catalogue(Registry((replace(restart, timeout_s=0.0),)), catalogue.inventory)
     monkeypatch.setattr(executor_module, "GRACE_S", 0.1)
-    final = await run(executor, await asked(executor, executor._catalogue))
+    final = await run(executor, await asked(executor, executor.scrutiny.catalogue))
     go.set()
     assert final.outcomes[0].summary == "It is up. (The tool did not end within its 0 s.)"
 

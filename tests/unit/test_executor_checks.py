@@ -63,7 +63,7 @@ async def refused(executor: Executor, approval: Approval) -> str:
 async def test_what_is_over_is_refused_before_anything_is_looked_at(executor, catalogue, script):
     approval = await asked(executor, catalogue)
     executor._clock.advance(300)
-    executor._catalogue = Catalogue(Registry(()), Inventory({}, {}))
+    executor.scrutiny.catalogue = Catalogue(Registry(()), Inventory({}, {}))
     assert await refused(executor, approval) == (
         "expired: This request expired: its time ended at 03:05:00 UTC. Nothing was run. Ask again for a fresh one."
     )
@@ -72,14 +72,14 @@ async def test_what_is_over_is_refused_before_anything_is_looked_at(executor, ca
 
 async def test_what_runs_out_while_it_is_looked_at_is_refused(executor, catalogue, script):
     approval = await asked(executor, catalogue)
-    impacts = executor.impacts
+    impacts = executor._reads.impacts
 
     async def slow(prepared):
         found = await impacts(prepared)
         executor._clock.advance(300)
         return found
 
-    executor.impacts = slow
+    executor._reads.impacts = slow
     assert (await refused(executor, approval)).startswith("expired: This request expired: its time ended")
 
 
@@ -125,13 +125,13 @@ async def test_a_target_that_cannot_be_examined_any_more_is_refused(executor, ca
     async def broken(prepared):
         raise ToolError("web-1 does not answer.")
 
-    monkeypatch.setattr(executor, "impacts", broken)
+    monkeypatch.setattr(executor._reads, "impacts", broken)
     assert await refused(executor, approval) == "stale: stale:target: web-1 does not answer."
 
 
 async def test_a_host_that_left_is_refused_and_named(executor, catalogue):
     approval = await asked(executor, catalogue)
-    executor._catalogue = Catalogue(catalogue.registry, Inventory({"b": HOSTS["b"]}, {}))
+    executor.scrutiny.catalogue = Catalogue(catalogue.registry, Inventory({"b": HOSTS["b"]}, {}))
     said = await refused(executor, approval)
     assert said.startswith("stale: stale:inventory: ")
     assert "'a'" in said or " a" in said
@@ -139,7 +139,7 @@ async def test_a_host_that_left_is_refused_and_named(executor, catalogue):
 
 async def test_a_policy_that_asks_for_nobody_any_more_is_refused_with_its_reason(executor, catalogue):
     approval = await asked(executor, catalogue)
-    executor._rules = replace(RULES, approvers=())
+    executor.scrutiny.rules = replace(RULES, approvers=())
     assert (await refused(executor, approval)) == (
         "stale: stale:policy: Nobody is configured to approve such a change in environment 'x' (no rule fits)."
     )
@@ -216,7 +216,7 @@ async def test_a_freeze_set_after_the_approval_is_obeyed(executor, catalogue):
     approval = await asked(executor, catalogue)
     await executor._store.holds.add(FREEZE, entry())
     assert await executor.checkpoint.in_force() == (FREEZE,)
-    assert executor.held(approval) == (
+    assert executor.scrutiny.held(approval) == (
         "nginx@host:a is frozen by <@UBOB> since 2026-11-22 03:00:00 UTC (freeze F7KQ2M)."
     )
     assert (await refused(executor, approval)).startswith("stale: stale:freeze: Held back: nginx@host:a is frozen")
@@ -227,7 +227,7 @@ async def test_a_freeze_elsewhere_holds_nothing_here(executor, catalogue, elsewh
     await executor._store.holds.add(replace(FREEZE, scope=elsewhere), entry())
     approval = await asked(executor, catalogue)
     await executor.checkpoint.in_force()
-    assert executor.held(approval) == ""
+    assert executor.scrutiny.held(approval) == ""
     assert (await run(executor, approval)).state is ApprovalState.DONE
 
 
@@ -288,16 +288,16 @@ async def test_the_beginning_of_an_id_is_not_the_approval_it_stands_on(executor,
 
 async def test_it_can_be_approved_for_as_long_as_the_rules_say_and_a_tool_that_left_for_once(executor, catalogue):
     approval = await asked(executor, catalogue)
-    executor._rules = replace(RULES, standing_minutes=15)
-    assert executor.standing_minutes(approval) == 15
-    assert executor.standing_minutes(replace(approval, tainted_by=("logs",))) == 0
-    executor._catalogue = Catalogue(Registry(()), Inventory(HOSTS, {}))
-    assert executor.standing_minutes(approval) == 0
-    assert executor.touches(approval) == ((HOSTS["a"],), ())
+    executor.scrutiny.rules = replace(RULES, standing_minutes=15)
+    assert executor.scrutiny.standing_minutes(approval) == 15
+    assert executor.scrutiny.standing_minutes(replace(approval, tainted_by=("logs",))) == 0
+    executor.scrutiny.catalogue = Catalogue(Registry(()), Inventory(HOSTS, {}))
+    assert executor.scrutiny.standing_minutes(approval) == 0
+    assert executor.scrutiny.touches(approval) == ((HOSTS["a"],), ())
 
 
 async def test_what_it_touches_are_its_hosts_as_they_are_now_and_its_services(executor, catalogue):
     approval = await asked(executor, catalogue)
     moved = replace(HOSTS["a"], address="192.0.2.7")
-    executor._catalogue = Catalogue(catalogue.registry, Inventory({"a": moved, "b": HOSTS["b"]}, {}))
-    assert executor.touches(approval) == ((moved,), ("nginx.service",))
+    executor.scrutiny.catalogue = Catalogue(catalogue.registry, Inventory({"a": moved, "b": HOSTS["b"]}, {}))
+    assert executor.scrutiny.touches(approval) == ((moved,), ("nginx.service",))

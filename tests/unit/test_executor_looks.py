@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from opsbot import executor as executor_module
+from opsbot import reads as reads_module
 from opsbot.actions import Catalogue
 from opsbot.discovery import Registry
 from opsbot.domain import Host, HostOutcome, Impact, Result, UnitVerb
 from opsbot.errors import BadArguments, HostUnreachable, ToolError
-from opsbot.executor import Executor, FanOut
+from opsbot.executor import Executor
 from opsbot.inventory import Inventory
+from opsbot.reads import FanOut
 from opsbot.tooling import Container, Context, Unit, tool
 from tests.small_tools import executor_of
 
@@ -183,10 +184,10 @@ async def test_an_answer_that_comes_a_little_late_is_taken_and_one_that_does_not
 ):
     tools = tuple(replace(each, timeout_s=0.0) for each in catalogue.registry.tools)
     hurried = Catalogue(Registry(tools), catalogue.inventory)
-    monkeypatch.setattr(executor_module, "GRACE_S", 20.0)
+    monkeypatch.setattr(reads_module, "GRACE_S", 20.0)
     seen.then = lambda host, context: time.sleep(0.01) or "late"
     assert (await executor.read(hurried.from_words("look", ["a"], WITH_UNIT))).results == {"a": "late"}
-    monkeypatch.setattr(executor_module, "GRACE_S", 0.0)
+    monkeypatch.setattr(reads_module, "GRACE_S", 0.0)
     go = threading.Event()
     seen.then = lambda host, context: go.wait(20)
     found = await executor.read(hurried.from_words("look", ["a"], WITH_UNIT))
@@ -314,7 +315,7 @@ async def test_one_host_that_cannot_be_examined_is_enough_to_propose_nothing(exe
     seen.then = then
     with pytest.raises(ToolError) as refused:
         await executor.impacts(catalogue.from_words("change_it", ["a", "b", "c"], WITH_UNIT))
-    shown = executor._said(HostUnreachable("x is hunter2-hunter2.")).removeprefix("x is ")
+    shown = executor._reads.said(HostUnreachable("x is hunter2-hunter2.")).removeprefix("x is ")
     assert str(refused.value) == (
         f"Not proposed, since the target could not be examined. a: a is {shown}; c: c is {shown}"
     )

@@ -102,7 +102,7 @@ async def test_looking_again_and_finding_the_same_writes_nothing(executor, catal
 
 async def test_a_host_that_left_cannot_be_looked_at_any_more(executor, catalogue):
     approval = await interrupted(executor, catalogue, "a", "b")
-    executor._catalogue = Catalogue(catalogue.registry, Inventory({"b": HOSTS["b"]}, {}))
+    executor.scrutiny.catalogue = Catalogue(catalogue.registry, Inventory({"b": HOSTS["b"]}, {}))
     final = await executor.reconcile(approval)
     left, there = final.outcomes
     assert (left.host, left.result) == ("a", Result.UNKNOWN)
