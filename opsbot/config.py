@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from opsbot.config_budget import budgets_of, price_of
 from opsbot.config_checks import cross_faults, file_faults
 from opsbot.config_faults import Place, fault_of
 from opsbot.config_files import Sources
+from opsbot.config_hosts import inventory_of
 from opsbot.config_model import (
-    Health,
     Limits,
     Log,
     Model,
@@ -25,14 +25,12 @@ from opsbot.config_model import (
     Slack,
     Store,
     Tools,
-    completed,
-    jump_of,
 )
 from opsbot.config_policy import Policy
 from opsbot.config_rules import rules_of
 from opsbot.config_secrets import Secret, SecretRef
 from opsbot.config_yaml import Document, read_file, read_yaml
-from opsbot.domain import Connection, HealthCheck, Host, Json, Risk, ServiceManager
+from opsbot.domain import Json, Risk
 from opsbot.errors import ConfigError
 from opsbot.freezes import PlannedFreeze
 from opsbot.incident_report import ReportRules
@@ -41,7 +39,6 @@ from opsbot.pace import Pace
 from opsbot.policy import PolicyRules
 from opsbot.spending import Budgets, Price
 from opsbot.throttle import Rates
-from opsbot.units import canonical_unit
 
 # Environment variables that win over the file, and the settings they are.
 _FROM_ENVIRONMENT: Mapping[str, tuple[str, str]] = {
@@ -113,21 +110,7 @@ class Config:
 
     def inventory(self) -> Inventory:
         """Return the hosts and groups."""
-        named = self.settings.groups
-        every = dict.fromkeys([*named, *(group for host in self.settings.hosts.values() for group in host.groups)])
-        groups = {
-            group: tuple(
-                name
-                for name, host in self.settings.hosts.items()
-                if group in host.groups or name in named.get(group, ())
-            )
-            for group in every
-        }
-        hosts = {
-            name: _host(name, self.settings, self.folder, tuple(sorted(g for g in groups if name in groups[g])))
-            for name in self.settings.hosts
-        }
-        return Inventory(hosts, groups)
+        return inventory_of(self.settings, self.folder)
 
     def rules(self) -> PolicyRules:
         """Return what decides who may do what."""
@@ -360,46 +343,6 @@ def _without(data: dict[str, Any], place: Place) -> Place:
     if depth:
         around.pop(str(place[depth - 1]), None)
     return place[:depth]
-
-
-def _host(name: str, settings: Settings, folder: Path, groups: tuple[str, ...]) -> Host:
-    entry = completed(settings.hosts[name], settings.defaults)
-    manager = ServiceManager(entry.service_manager)
-    ssh = entry.connection == "ssh"
-    return Host(
-        name=name,
-        connection=Connection(entry.connection),
-        address=(entry.address or name) if ssh else "",
-        port=entry.port,
-        user=entry.user or "",
-        key_file=str(folder / Path(entry.key).expanduser()) if ssh and entry.key else "",
-        host_key=(entry.host_key or "").strip(),
-        environment=entry.environment,
-        groups=groups,
-        units=_units(entry.units, manager),
-        health={canonical_unit(unit, manager): _check(check) for unit, check in entry.health.items()},
-        service_manager=manager,
-        service_command=entry.service_command,
-        sudo=entry.sudo,
-        tags=tuple(sorted(set(entry.tags))),
-        actions=tuple(dict.fromkeys(entry.actions)),
-        containers=entry.containers,
-        jump=jump_of(name, settings) or "",
-        certificates=entry.certificates,
-        config_files=entry.config_files,
-        dns_names=entry.dns_names,
-        data_stores=entry.data_stores,
-        read_user=entry.read_user or "",
-        read_key_file=str(folder / Path(entry.read_key).expanduser()) if ssh and entry.read_key else "",
-    )
-
-
-def _check(check: Health) -> HealthCheck:
-    return HealthCheck(url=check.url or "", tcp=check.tcp or "", timeout_s=check.timeout_s)
-
-
-def _units(units: Iterable[str], manager: ServiceManager) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(canonical_unit(unit, manager) for unit in units))
 
 
 def _line(lines: Mapping[Place, int], place: Place) -> int:
