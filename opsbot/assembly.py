@@ -48,7 +48,8 @@ from opsbot.stopping import Stopping
 from opsbot.strangers import Strangers
 from opsbot.summarising import Summariser
 from opsbot.throttle import Rates, Throttle, TurnPlaces
-from opsbot.turn import Limits, TurnLoop, spoken_reason
+from opsbot.turn import TurnLoop, spoken_reason
+from opsbot.turn_limits import Limits
 from opsbot.typed_answers import Asking
 from opsbot.usage import UsageReports
 from opsbot.vocabulary import Vocabulary

@@ -43,7 +43,7 @@ from opsbot.service import Service
 from opsbot.sights import NO_MODEL, SWITCHED_OFF
 from opsbot.spending import Spending
 from opsbot.terminal_talk import TerminalTalk
-from opsbot.turn import Limits
+from opsbot.turn_limits import Limits
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -49,6 +49,7 @@ from opsbot.prompts import prompt_digest
 from opsbot.redact import HIDDEN
 from opsbot.sightings import sighting
 from opsbot.spending import turn_id
+from opsbot.turn_limits import Limits, Spent
 
 log = structlog.get_logger(__name__)
 
@@ -58,17 +59,6 @@ _REASON_MAX = 300
 
 class _Denied(ToolError):
     """Policy refused a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one turn may use: model calls, tool calls, tokens (in and out together), seconds."""
-
-    rounds: int = 8
-    calls: int = 20
-    tokens: int = 60_000
-    turn_s: float = 300.0
-    max_output_tokens: int = 2000
 
 
 class Watcher(Protocol):
@@ -100,32 +90,6 @@ class Watcher(Protocol):
 
 
 Propose = Callable[[Conversation, ToolCall, Prepared, Actor], Awaitable[Approval]]
-
-
-@dataclass(slots=True)
-class _Spent:
-    """What a turn has used so far."""
-
-    limits: Limits
-    began: float
-    rounds: int = 0
-    calls: int = 0
-    tokens: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-    refused_as_too_long: bool = False
-
-    def check(self, now: float) -> None:
-        """Raise BudgetSpent when a limit is reached, naming it."""
-        seconds = now - self.began
-        for name, used, limit in (
-            ("model calls", self.rounds, self.limits.rounds),
-            ("tool calls", self.calls, self.limits.calls),
-            ("tokens", self.tokens, self.limits.tokens),
-            ("seconds", seconds, self.limits.turn_s),
-        ):
-            if used >= limit:
-                said = f"the limit of {limit:g} {name} for one turn is reached."
-                raise BudgetSpent(said, next_step="Say “go on” and I continue from here.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +128,7 @@ class TurnLoop:
             Conflict: somebody else advanced this conversation.
             StoreError: the history could not be saved.
         """
-        spent = _Spent(self.limits, self.clock.monotonic())
+        spent = Spent(self.limits, self.clock.monotonic())
         while True:
             conversation, waiting = await self._settle(conversation, spent, watcher)
             if not wants_reply(conversation):
@@ -204,7 +168,7 @@ class TurnLoop:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _settle(
-        self, conversation: Conversation, spent: _Spent, watcher: Watcher
+        self, conversation: Conversation, spent: Spent, watcher: Watcher
     ) -> tuple[Conversation, tuple[str, ...]]:
         """Give every open call its result, or an approval to wait for; return the ids waited for."""
         calls = conversation.open_calls
@@ -221,7 +185,7 @@ class TurnLoop:
         return conversation, waiting
 
     async def _settle_one(
-        self, conversation: Conversation, call: ToolCall, approval: Approval | None, spent: _Spent, watcher: Watcher
+        self, conversation: Conversation, call: ToolCall, approval: Approval | None, spent: Spent, watcher: Watcher
     ) -> ToolResult | Approval:
         if approval is not None:
             return self._outcome(approval) if approval.state.final else approval
@@ -285,7 +249,7 @@ class TurnLoop:
         entry = self.condenser.entry(conversation, compaction)
         return await self._append(conversation, [], entries=[entry], compaction=compaction)
 
-    async def _ask(self, conversation: Conversation, spent: _Spent, watcher: Watcher) -> AssistantMessage:
+    async def _ask(self, conversation: Conversation, spent: Spent, watcher: Watcher) -> AssistantMessage:
         """Ask for one complete reply. Raises ModelError; nothing of an unfinished reply is kept."""
         await watcher.working("thinking")
         messages = view(conversation.messages, conversation.compaction)
@@ -317,7 +281,7 @@ class TurnLoop:
         return complete(conversation, self.intake.text(heard.text), calls, heard)
 
     async def _give_up(
-        self, conversation: Conversation, error: ModelError, spent: _Spent, watcher: Watcher
+        self, conversation: Conversation, error: ModelError, spent: Spent, watcher: Watcher
     ) -> tuple[Conversation, Outcome]:
         log.warning("turn.gave_up", error=str(error), rounds=spent.rounds, calls=spent.calls)
         if isinstance(error, BudgetSpent):

@@ -14,7 +14,7 @@ from opsbot.domain import Actor, IncomingCommand, IncomingMessage, Place, Text
 from opsbot.ports import Done, ModelEvent, ModelRequest, Store, TextDelta
 from opsbot.spending import Budgets, Limit, Scope, Spending, Unit
 from opsbot.throttle import Rates
-from opsbot.turn import Limits
+from opsbot.turn_limits import Limits
 from tests.records import KEY
 from tests.safety.conftest import Figures, Scale
 from tests.scenario.house import ALICE, BOB, CHANNEL, RULES, House, World

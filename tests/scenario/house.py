@@ -39,7 +39,7 @@ from opsbot.replica import Replica
 from opsbot.service import Service
 from opsbot.spending import Spending
 from opsbot.throttle import Rates
-from opsbot.turn import Limits
+from opsbot.turn_limits import Limits
 from tests.fake_chat import FakeChat, FakeDirectory, Posted, lines
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines, FakeUnit

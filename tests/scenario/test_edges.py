@@ -17,7 +17,7 @@ from opsbot.domain import (
 )
 from opsbot.errors import ChatError, ContextTooLong, MessageGone, ModelMisbehaved, StoreError
 from opsbot.policy import ApproverRule
-from opsbot.turn import Limits
+from opsbot.turn_limits import Limits
 from tests.scenario.house import ALICE, BOB, CAROL, CHANNEL, RULES, THREAD, House, World
 from tests.scripted_model import Say, call, results_of
 

@@ -16,7 +16,7 @@ from opsbot.domain import (
     ToolResult,
 )
 from opsbot.errors import ModelUnavailable
-from opsbot.turn import Limits
+from opsbot.turn_limits import Limits
 from tests.scenario.house import ALICE, BOB, CAROL, THREAD, House, World
 from tests.scripted_model import Cut, Say, call, results_of
 
