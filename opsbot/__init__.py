@@ -97,7 +97,8 @@ _HOMES = {
         "slope_per_hour",
         "spells",
     ),
-    "opsbot.tooling": ("Container", "Context", "Unit", "tool"),
+    "opsbot.context": ("Context",),
+    "opsbot.tooling": ("Container", "Unit", "tool"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

@@ -1,5 +1,6 @@
 """opsbot: what a tool file may import (types; the run-time half loads these on first use)."""
 
+from opsbot.context import Context
 from opsbot.domain import (
     CertificateReport,
     Chart,
@@ -65,7 +66,7 @@ from opsbot.service_actions import (
     start_failure,
     state_text,
 )
-from opsbot.tooling import Container, Context, Unit, tool
+from opsbot.tooling import Container, Unit, tool
 from opsbot.trends import (
     LevelStep,
     evened,

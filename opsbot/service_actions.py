@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from opsbot.context import Context
 from opsbot.domain import (
     CommandResult,
     Host,
@@ -19,7 +20,6 @@ from opsbot.errors import BadArguments, CommandTimedOut, HostUnreachable, Outcom
 from opsbot.looks import UNIT, Look
 from opsbot.readable import duration_text, plain_line, time_text
 from opsbot.root_commands import sudoers_rule, unit_command
-from opsbot.tooling import Context
 
 _UNKNOWN: Final = "unknown"
 # Looks at the unit are this far apart; so many equal ones in a row make a state count as settled.

@@ -7,12 +7,13 @@ from typing import Any
 
 from opsbot.actions import Catalogue
 from opsbot.checkpoint import Brakes
+from opsbot.context import Context
 from opsbot.domain import Host
 from opsbot.identity import Identify, unchanged
 from opsbot.intake import Intake
 from opsbot.passage_ports import Library
 from opsbot.ports import Machines, Past
-from opsbot.tooling import Container, Context, Tool, Unit
+from opsbot.tooling import Container, Tool, Unit
 
 # A tool's thread may end this much after its deadline before the answer goes out without it.
 GRACE_S = 1.0

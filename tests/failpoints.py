@@ -30,7 +30,7 @@ METHODS = {
     "chat.post": ("opsbot.adapters.slack.chat", "SlackChat", "post"),
     "chat.edit": ("opsbot.adapters.slack.chat", "SlackChat", "edit"),
     "chat.whisper": ("opsbot.adapters.slack.chat", "SlackChat", "whisper"),
-    "host.act": ("opsbot.tooling", "Context", "act"),
+    "host.act": ("opsbot.context", "Context", "act"),
     "executor.impacts": ("opsbot.reads", "Reads", "impacts"),
     "executor.recheck": ("opsbot.executor", "Executor", "recheck"),
     "executor.verify": ("opsbot.executor", "Executor", "_verify"),

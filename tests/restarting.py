@@ -11,6 +11,7 @@ from opsbot.actions import Catalogue
 from opsbot.bindings import bind_own, digest
 from opsbot.caps import Caps
 from opsbot.checkpoint import Brakes
+from opsbot.context import Context
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Approval,
@@ -23,7 +24,7 @@ from opsbot.domain import (
 from opsbot.executor import Executor
 from opsbot.holds import Hold, HoldKind, Scope, Where
 from opsbot.inventory import Inventory
-from opsbot.tooling import Container, Context, Unit, tool
+from opsbot.tooling import Container, Unit, tool
 from tests.fake_clock import FakeClock
 from tests.small_tools import approved, executor_of, no_progress
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from opsbot.actions import Catalogue
 from opsbot.approvals import Proposal, open_approval
+from opsbot.context import Context
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -28,7 +29,7 @@ from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
-from opsbot.tooling import Context, tool
+from opsbot.tooling import tool
 from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines

@@ -13,9 +13,10 @@ from opsbot_tools.restart_service import impact, restart_service, verify
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.services.supervisord import SupervisordServices, parse_process, parse_status
+from opsbot.context import Context
 from opsbot.domain import Connection, Host, Result, ServiceManager, UnitVerb
 from opsbot.errors import BadArguments, CommandFailed, ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.fake_shell import FakeShell
 from tests.supervisors import Supervisor
 

@@ -17,9 +17,10 @@ from opsbot_tools.whats_changed import whats_changed
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.context import Context
 from opsbot.domain import HealthCheck, Host
 from opsbot.errors import HostUnreachable, ToolError
-from opsbot.tooling import Context, Tool
+from opsbot.tooling import Tool
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
+from opsbot.context import Context
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import ApprovalState, HealthCheck, Host, HostVerb, Impact, Result, Risk, UnitVerb
 from opsbot.errors import ToolError
-from opsbot.tooling import Container, Context, Tool, Unit
+from opsbot.tooling import Container, Tool, Unit
 from tests.fleet.live_bot import BOB, CAROL, LATE_S, LiveBot
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(240)]

@@ -14,11 +14,12 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.ssh_keys import public_key_of
 from opsbot.cli_gate import all_looks
+from opsbot.context import Context
 from opsbot.domain import Host, HostOutcome, Impact, Result, Risk, UnitVerb
 from opsbot.errors import ToolError
 from opsbot.gate import PATH, gate_for, key_line
 from opsbot.root_commands import reboot_command, unit_command
-from opsbot.tooling import Container, Context, Unit
+from opsbot.tooling import Container, Unit
 from tests.safety.gates import REFUSED, REGISTRY
 from tests.ssh_servers import new_key
 

@@ -13,8 +13,9 @@ from opsbot_tools.top_processes import top_processes
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.context import Context
 from opsbot.domain import Host
-from opsbot.tooling import Context, Tool
+from opsbot.tooling import Tool
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(200)]
 

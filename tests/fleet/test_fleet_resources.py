@@ -11,8 +11,8 @@ from opsbot_tools.package_updates import package_updates
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.context import Context
 from opsbot.domain import Host
-from opsbot.tooling import Context
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 

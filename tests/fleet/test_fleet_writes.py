@@ -15,9 +15,10 @@ from opsbot_tools import stop_service as stop
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.context import Context
 from opsbot.domain import HealthCheck, Host, HostOutcome, Result
 from opsbot.errors import BadArguments, ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 

@@ -16,11 +16,12 @@ from opsbot.actions import Catalogue, Prepared
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
+from opsbot.context import Context
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import Host, HostVerb, Risk, ToolCall, UnitVerb
 from opsbot.errors import BadArguments, OpsbotError
 from opsbot.inventory import Inventory
-from opsbot.tooling import Container, Context, Tool, Unit
+from opsbot.tooling import Container, Tool, Unit
 from opsbot.units import _NAME as UNIT_GRAMMAR
 from tests.safety.conftest import Figures, Scale
 from tests.safety.hostile_names import hostile

@@ -392,7 +392,7 @@ MEDDLING = {
     "opsbot.policy.decide.__defaults__": "import opsbot.policy\nopsbot.policy.decide.__defaults__ = (1,)",
     "opsbot.executor.Executor.run_host": "import opsbot.executor\nopsbot.executor.Executor.run_host = None",
     "opsbot.approvals.check_in_time": "import opsbot.approvals as a\na.check_in_time = print",
-    "opsbot.tooling.Context.run": "Context.run = lambda *a: None",
+    "opsbot.context.Context.run": "Context.run = lambda *a: None",
     "opsbot.tooling.Tool.__setattr__": "import opsbot.tooling as t\nt.Tool.__setattr__ = object.__setattr__",
     "sys.modules['opsbot.policy']": "import sys, types\nsys.modules['opsbot.policy'] = types.ModuleType('p')",
     "sys.modules['opsbot.desk']": "import sys\nimport opsbot.desk\ndel sys.modules['opsbot.desk']",

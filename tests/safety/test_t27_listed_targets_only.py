@@ -22,10 +22,10 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.probes import check_all, probe
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.config import parse
+from opsbot.context import Context
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import HealthCheck, Host, IncomingCommand, IncomingMessage
 from opsbot.errors import ConfigError
-from opsbot.tooling import Context
 from tests.safety.conftest import Figures, Scale
 from tests.safety.network_watch import WATCH
 from tests.scenario.house import ALICE, CHANNEL, HOSTS, THREAD, House, World

@@ -18,13 +18,14 @@ from opsbot.adapters.machines import HostMachines
 from opsbot.adapters.ssh import ParamikoShell
 from opsbot.adapters.ssh_keys import public_key_of
 from opsbot.adapters.ssh_pool import LinkPool
+from opsbot.context import Context
 from opsbot.diagnosis import Check, Finding, Status
 from opsbot.domain import CommandResult, Host, HostVerb, Risk, ServiceManager, UnitVerb
 from opsbot.errors import OpsbotError, ToolError
 from opsbot.gate import PATH, gate_for, key_line
 from opsbot.root_commands import container_restart, kill_command, reboot_command, unit_command
 from opsbot.sudoers import lines_for
-from opsbot.tooling import Container, Context, Tool, Unit
+from opsbot.tooling import Container, Tool, Unit
 from tests.fake_machines import FakeMachines
 from tests.real_sshd import StartSshd, needs_sshd, start_sshd
 from tests.safety.conftest import Figures, Scale

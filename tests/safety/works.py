@@ -14,6 +14,7 @@ from opsbot.actions import Catalogue, Prepared
 from opsbot.adapters.store import SqlStore, open_store
 from opsbot.approvals import Proposal, open_approval
 from opsbot.checkpoint import Brakes
+from opsbot.context import Context
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -34,7 +35,7 @@ from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules, decide
 from opsbot.redact import Redactor
-from opsbot.tooling import Context, Unit, tool
+from opsbot.tooling import Unit, tool
 from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines

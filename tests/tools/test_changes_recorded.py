@@ -19,8 +19,8 @@ from opsbot_tools.timers_and_cron import parse_timers_and_cron, timers_and_cron
 from opsbot_tools.whats_changed import parse_changes, whats_changed
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import Host
-from opsbot.tooling import Context
 from tests.recordings import RecordingShell, ReplayShell, recorded_output
 
 RELEASES = ["debian-12-changes", "debian-13-changes"]

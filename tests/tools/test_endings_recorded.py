@@ -15,9 +15,9 @@ from opsbot_tools import kill_process as kill
 from opsbot_tools import reboot_host as reboot
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import Host, Result
 from opsbot.errors import BadArguments
-from opsbot.tooling import Context
 from tests.recordings import FOLDER, RecordingShell, ReplayShell
 
 RELEASES = ["debian-12-endings", "debian-13-endings"]

@@ -13,10 +13,11 @@ import pytest
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.domain import Host, HostOutcome, Impact, Result, Risk
 from opsbot.errors import ToolError
-from opsbot.tooling import Container, Context, Tool, Unit
+from opsbot.tooling import Container, Tool, Unit
 from tests.recordings import FOLDER, RecordingShell, ReplayShell
 
 REGISTRY = load_tools([SHIPPED_TOOLS])

@@ -18,8 +18,8 @@ from opsbot_tools.service_dependencies import parse_dependencies, service_depend
 from opsbot_tools.top_processes import parse_processes, top_processes
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import Host
-from opsbot.tooling import Context
 from tests.recordings import RecordingShell, ReplayShell, recorded_output
 
 RELEASES = ["debian-12-processes", "debian-13-processes"]

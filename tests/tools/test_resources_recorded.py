@@ -16,8 +16,8 @@ from opsbot_tools.kernel_messages import kernel_messages, parse_kernel_messages
 from opsbot_tools.package_updates import package_updates, parse_package_updates
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import Host
-from opsbot.tooling import Context
 from tests.recordings import RecordingShell, ReplayShell, recorded_output
 
 RELEASES = ["debian-12-resources", "debian-13-resources"]

@@ -17,9 +17,10 @@ from opsbot_tools import start_service as start
 from opsbot_tools import stop_service as stop
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import Host, Impact, Result
 from opsbot.errors import BadArguments, ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.recordings import RecordingShell, ReplayShell
 
 RELEASES = ["debian-12-writes", "debian-13-writes"]

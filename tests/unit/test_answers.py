@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from opsbot.actions import Prepared
 from opsbot.answers import read_report
+from opsbot.context import Context
 from opsbot.domain import Action, Host, Risk, Table
 from opsbot.intake import Intake
 from opsbot.reads import FanOut
 from opsbot.redact import Redactor
-from opsbot.tooling import Context, tool
+from opsbot.tooling import tool
 
 
 def _table(results: Mapping[str, list[str]]) -> Table:

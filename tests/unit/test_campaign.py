@@ -14,6 +14,7 @@ from opsbot.approvals import Proposal, open_approval
 from opsbot.campaign import Control
 from opsbot.caps import Caps
 from opsbot.checkpoint import Brakes
+from opsbot.context import Context
 from opsbot.discovery import Registry
 from opsbot.domain import (
     Actor,
@@ -36,7 +37,7 @@ from opsbot.intake import Intake
 from opsbot.inventory import Inventory
 from opsbot.policy import ApproverRule, PolicyRules
 from opsbot.redact import Redactor
-from opsbot.tooling import Context, tool
+from opsbot.tooling import tool
 from opsbot.workshop import Surroundings
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines

@@ -13,13 +13,14 @@ from structlog.testing import capture_logs
 
 from opsbot import reads as reads_module
 from opsbot.actions import Catalogue
+from opsbot.context import Context
 from opsbot.discovery import Registry
 from opsbot.domain import Host, HostOutcome, Impact, Result, UnitVerb
 from opsbot.errors import BadArguments, HostUnreachable, ToolError
 from opsbot.executor import Executor
 from opsbot.inventory import Inventory
 from opsbot.reads import FanOut
-from opsbot.tooling import Container, Context, Unit, tool
+from opsbot.tooling import Container, Unit, tool
 from tests.small_tools import executor_of
 
 HOSTS = {name: Host(name, environment="x", units=("nginx.service",), containers=("web",)) for name in ("a", "b", "c")}

@@ -16,11 +16,12 @@ from opsbot_tools.restart_container import restart_container
 
 from opsbot.__main__ import main
 from opsbot.adapters.services.systemd import SystemdServices
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host, HostVerb, ServiceManager, UnitVerb
 from opsbot.errors import BadArguments, ToolError
 from opsbot.root_commands import KILL_RULE, as_root, kill_command, sudoers_command, unit_command
 from opsbot.sudoers import file_for, lines_for, rules_for
-from opsbot.tooling import Container, Context
+from opsbot.tooling import Container
 from tests.fake_machines import FakeMachines
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFictionalHostKeyOfWebOneXXXXXXXXXXXXXXXXXXX"

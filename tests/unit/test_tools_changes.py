@@ -10,9 +10,9 @@ from opsbot_tools.compare_hosts import compare_hosts, parse_facts
 from opsbot_tools.timers_and_cron import command_name, parse_timers_and_cron, timers_and_cron
 from opsbot_tools.whats_changed import parse_changes, whats_changed
 
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host
 from opsbot.errors import BadArguments
-from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from opsbot_tools.certificate_expiry import certificate_expiry
 from opsbot_tools.checks import dns_check, http_check, parse_lookups, tcp_check
 
+from opsbot.context import Context
 from opsbot.domain import Certificate, CertificateReport, CheckResult, CommandResult, HealthCheck, Host
 from opsbot.errors import ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.fake_machines import FakeMachines
 
 HEALTH = {

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from opsbot_tools.docker import docker_containers, docker_logs, parse_containers
 
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host
 from opsbot.errors import BadArguments, ToolError
-from opsbot.tooling import Container, Context
+from opsbot.tooling import Container
 from tests.fake_machines import FakeMachines
 from tests.recordings import ReplayShell
 

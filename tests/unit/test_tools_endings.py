@@ -7,9 +7,9 @@ import pytest
 from opsbot_tools import kill_process as kill
 from opsbot_tools import reboot_host as reboot
 
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Connection, Host, Impact, Result, Vitals
 from opsbot.errors import BadArguments, CommandTimedOut, HostUnreachable, OutcomeUnknown, ToolError
-from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines, FakeUnit, server_facts, vitals_of
 
 HOST = Host("box-1", address="192.0.2.1", user="bot", units=("web.service", "db.service"), actions=("reboot", "kill"))

@@ -8,9 +8,9 @@ import pytest
 from opsbot_tools import host_history as module
 from opsbot_tools.host_history import host_history
 
+from opsbot.context import Context
 from opsbot.domain import History, Host, Metric, Sample
 from opsbot.errors import BadArguments
-from opsbot.tooling import Context
 from tests.fake_clock import FakeClock
 from tests.fake_machines import FakeMachines
 

@@ -14,9 +14,9 @@ from opsbot_tools.top_processes import parse_processes, top_processes
 
 from opsbot.adapters.local import LocalShell
 from opsbot.adapters.machines import HostMachines
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host, ServiceManager, UnitFacts
 from opsbot.errors import BadArguments
-from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
 HOST = Host("box-1")

@@ -12,10 +12,11 @@ from opsbot_tools.server_status import server_status
 from opsbot_tools.service_logs import journal_time, service_logs
 from opsbot_tools.service_status import service_status
 
+from opsbot.context import Context
 from opsbot.domain import Disk, History, Host, Metric, Sample
 from opsbot.errors import BadArguments, StoreError
 from opsbot.readable import duration_text, percent_text, size_text
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.fake_machines import FakeMachines, FakeUnit, server_facts
 
 HOST = Host("web-1", environment="production", groups=("web",), units=("nginx.service",))

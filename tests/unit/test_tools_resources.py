@@ -5,9 +5,9 @@ from opsbot_tools.disk_usage import disk_usage, parse_disk_usage
 from opsbot_tools.kernel_messages import kernel_messages, parse_kernel_messages
 from opsbot_tools.package_updates import package_updates, parse_package_updates
 
+from opsbot.context import Context
 from opsbot.domain import Host
 from opsbot.errors import BadArguments
-from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
 HEADER = "Filesystem Type 1K-blocks Used Avail Use% Inodes IUsed Mounted on\n"

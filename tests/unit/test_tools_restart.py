@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from opsbot_tools.restart_service import impact, restart_service, verify
 
+from opsbot.context import Context
 from opsbot.domain import Host, Result
 from opsbot.errors import BadArguments, CommandTimedOut, HostUnreachable, OutcomeUnknown, ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.fake_machines import FakeMachines, FakeUnit
 
 HOST = Host("web-1", user="ops", units=("nginx.service",))

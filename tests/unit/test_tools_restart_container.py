@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opsbot_tools.restart_container import available, impact, parse_look, restart_container, verify
 
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host, HostOutcome, Result
 from opsbot.errors import BadArguments, HostUnreachable, OutcomeUnknown, ToolError
 from opsbot.root_commands import CONTAINER_FIELDS
-from opsbot.tooling import Container, Context
+from opsbot.tooling import Container
 from tests.fake_machines import FakeMachines
 
 HOST = Host("box-1", user="ops", sudo=False, containers=("web",))

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 from opsbot_tools.search_runbooks import search_runbooks, similar_incidents
 
+from opsbot.context import Context
 from opsbot.discovery import SHIPPED_TOOLS, load_tools
 from opsbot.errors import StoreError, ToolError
 from opsbot.intake import MAX_RESULT_CHARS, Intake, as_json
 from opsbot.passages import Found, Incident, Kind, Searched
 from opsbot.redact import Redactor
-from opsbot.tooling import Context
 from tests.fake_machines import FakeMachines
 
 PASSAGE = Found(1, Kind.RUNBOOK, "disk.md", "Disk", "Free space", 12, "Delete old journals.", 0.71234)

@@ -10,9 +10,10 @@ from opsbot_tools import reset_failed as clear
 from opsbot_tools import start_service as start
 from opsbot_tools import stop_service as stop
 
+from opsbot.context import Context
 from opsbot.domain import CommandResult, Host, HostOutcome, Result, ServiceManager
 from opsbot.errors import BadArguments, HostUnreachable, OutcomeUnknown, ToolError
-from opsbot.tooling import Context, Unit
+from opsbot.tooling import Unit
 from tests.fake_machines import FakeMachines, FakeUnit
 
 HOST = Host("web-1", user="ops", units=("nginx.service",))
