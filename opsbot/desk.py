@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -11,7 +11,6 @@ from opsbot import approvals, standing
 from opsbot.actions import Prepared
 from opsbot.amendments import Amendments
 from opsbot.approvals import Click, Proposal
-from opsbot.background import guarded
 from opsbot.campaign import Control
 from opsbot.delivery import Delivery
 from opsbot.domain import (
@@ -23,8 +22,6 @@ from opsbot.domain import (
     Order,
     OrderVerb,
     Place,
-    Step,
-    Text,
     Verdict,
     run_lease,
 )
@@ -34,7 +31,6 @@ from opsbot.errors import (
     Conflict,
     HeldBack,
     NotAllowed,
-    StoreError,
     ToolError,
     audited,
 )
@@ -47,15 +43,11 @@ from opsbot.policy import PolicyRules, after_reading, decide, needs_reason_text
 from opsbot.ports import Clock, Store
 from opsbot.register import Register
 from opsbot.replica import Replica
+from opsbot.runs import Runs
 from opsbot.seals import Pressed
+from opsbot.settling import Settling
 
 log = structlog.get_logger(__name__)
-
-# An UNKNOWN outcome is looked at again by itself this long, this often.
-_RECONCILE_FOR = timedelta(hours=1)
-_RECONCILE_EVERY_S = 30.0
-# Of looks that ended with opsbot itself, so many in a row are enough: it is unknown then, and looked at less often.
-_MAX_LOOKS = 10
 
 _KINDS = {
     OrderVerb.PAUSE: "execution.paused",
@@ -77,16 +69,14 @@ class ApprovalDesk:
     settled: Settled
     replica: Replica
     pace: Pace = field(default_factory=Pace)
-    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _settling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _controls: dict[str, Control] = field(default_factory=dict)
-    _newest: dict[str, tuple[Approval, tuple[Step, ...]]] = field(default_factory=dict)
-    _refreshing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _looked_at: dict[str, float] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
-    _unreported: set[str] = field(default_factory=set)
     _lasting: set[str] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _runs: Runs = field(init=False)
+    _settling: Settling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._runs = Runs(self.register, self.executor, self.replica, self._report)
+        self._settling = Settling(self.executor, self.replica, self.clock, self._runs, self._after)
 
     @property
     def store(self) -> Store:
@@ -111,7 +101,7 @@ class ApprovalDesk:
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
         """The actions under way, and the looks at what became of others."""
-        return (*self._running.values(), *self._settling.values())
+        return (*self._runs.tasks, *self._settling.tasks)
 
     # --- proposals ---------------------------------------------------------------------------------------------------
 
@@ -244,7 +234,7 @@ class ApprovalDesk:
         approval = await self.register.known(approval_id)
         try:
             await self.register.check(approval, pressed)
-            control = self._controls.get(approval.id) or Control(())
+            control = self._runs.control(approval.id) or Control(())
             async with control.lock:
                 approvals.check_may_order(approval, actor, verb, self.rules, given=control.order)
                 self._check_under_way(approval)
@@ -257,7 +247,7 @@ class ApprovalDesk:
             await self.register.refuse(newest, actor, str(verb), error)
             raise
         log.info(_KINDS[verb], approval_id=approval.id, actor=actor.key)
-        await self._show_order(approval.id)
+        await self._runs.show_order(approval.id)
         return order
 
     async def withdraw(self, approval_id: str, actor: Actor, *, pressed: Pressed | None) -> Approval:
@@ -276,73 +266,23 @@ class ApprovalDesk:
     def _check_under_way(self, approval: Approval) -> None:
         if approval.state.final:
             raise AlreadyDecided(f"It is over. {approvals.decided_text(approval)}")
-        if approval.id not in self._controls:
+        if self._runs.control(approval.id) is None:
             raise AlreadyDecided(f"It is not under way: request {approval.id} is {approval.state}.")
-
-    async def _show_order(self, approval_id: str) -> None:
-        """Refresh the card at once, not only when a host has something new to say."""
-        if approval_id in self._newest:
-            await self._progress(*self._newest[approval_id])
 
     async def _after(self, approval: Approval) -> None:
         await self.register.show(approval)
         if approval.state is ApprovalState.APPROVED:
-            self._start(approval)
+            self._runs.start(approval)
         elif approval.state.final:
             await self.settled(approval)
 
     # --- running -----------------------------------------------------------------------------------------------------
-
-    def _start(self, approval: Approval) -> None:
-        if approval.id not in self._running:
-            control = self._controls[approval.id] = Control(approval.action.hosts)
-            task = asyncio.create_task(self._run(approval, control), name=f"execute {approval.id}")
-            self._running[approval.id] = task
-            task.add_done_callback(lambda _: self._forget(approval.id))
-
-    def _forget(self, approval_id: str) -> None:
-        for kept in (self._running, self._controls, self._newest):
-            kept.pop(approval_id, None)
-
-    async def _run(self, approval: Approval, control: Control) -> None:
-        """Execute, keep the card current, report the end. The sweep settles whatever is cut short here.
-
-        Only under its lease: what a living replica has begun is never settled by another one.
-        """
-        lease = run_lease(approval.id)
-        try:
-            if await self.replica.take(lease) is None:
-                return
-            final = await self.executor.execute(approval, self._progress, control)
-            log.info("execution.finished", approval_id=final.id, state=final.state)
-            if approval.id in self._refreshing:
-                await asyncio.wait({self._refreshing[approval.id]})  # else an old state could overtake the last one
-            await self._report(final)
-        except (Conflict, StoreError) as error:
-            log.error("execution.interrupted", approval_id=approval.id, error=str(error))
-            self._unreported.add(approval.id)
-            await self._tell_trouble(approval, error)
-        except Exception:
-            log.exception("execution.crashed", approval_id=approval.id)
-        await self.replica.drop(lease)
 
     async def _report(self, final: Approval) -> None:
         """Show how it ended, and let what waits for it go on."""
         await self.delivery.card(final)
         await self._end_what_it_stood_on(final)
         await self.settled(final)
-
-    async def _tell_trouble(self, approval: Approval, error: Conflict | StoreError) -> None:
-        """Tell who approved, once, why it does not go on: the card cannot be written either."""
-        if isinstance(error, Conflict) or approval.id in self._told:
-            return
-        self._told.add(approval.id)
-        text = (
-            f"Request {approval.id} was not carried out further, since I can write nothing down: {error} Nothing is "
-            "run unrecorded. The card shows how it ended once I can write again."
-        )
-        for actor in (approval.requester, *(review.actor for review in approval.reviews)):
-            await self.delivery.whisper(approval.place, actor, Text(text, trusted=True))
 
     async def _end_what_it_stood_on(self, final: Approval) -> None:
         """An approval counts again only as long as all goes well."""
@@ -351,44 +291,20 @@ class ApprovalDesk:
             if parent is not None:
                 await self._amendments.end_standing(parent, f"request {final.id}, which stood on it, is {final.state}")
 
-    async def _progress(self, approval: Approval, steps: tuple[Step, ...]) -> None:
-        """Refresh the card beside the action: a slow chat service must not hold up what happens on hosts."""
-        self._newest[approval.id] = (approval, steps)
-        if approval.id not in self._refreshing:
-            task = asyncio.create_task(self._refresh(approval.id))
-            self._refreshing[approval.id] = task
-            task.add_done_callback(lambda _: self._refreshing.pop(approval.id, None))
-
-    async def _refresh(self, approval_id: str) -> None:
-        """Show the newest state, and again while there is a newer one: the last before a pause must not be missed."""
-        shown: tuple[object, ...] = ()
-        while (newest := self._newest.get(approval_id)) is not None:
-            control = self._controls.get(approval_id)
-            order = control.order if control else None
-            looks = (*newest, order, self.executor.scrutiny.held(newest[0]))
-            if shown == looks:
-                return
-            shown = looks
-            try:
-                await self.delivery.card(*newest, order)
-            except StoreError as error:
-                log.warning("card.not_refreshed", approval_id=approval_id, error=str(error))
-
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
     async def show_open(self) -> None:
         """Bring the cards of open requests up to date: what holds them back may have changed."""
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             await self.register.show(approval)
-        for newest in list(self._newest.values()):
-            await self._progress(*newest)
+        await self._runs.show_all()
 
     async def recover(self) -> None:
         """At start: settle interrupted runs, run what is approved and in time, post cards that never were."""
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
-            self._settle(approval)
+            self._settling.settle(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
-            self._start(approval)
+            self._runs.start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.PENDING):
             if await self.delivery.card_ref(approval.id) is None:
                 await self.register.show(approval)
@@ -398,9 +314,9 @@ class ApprovalDesk:
         """Go on with what a replica that is gone was at work on."""
         approval = await self.store.approvals.get(approval_id)
         if approval is not None and approval.state is ApprovalState.APPROVED:
-            self._start(approval)
+            self._runs.start(approval)
         elif approval is not None and approval.state in (ApprovalState.EXECUTING, ApprovalState.UNKNOWN):
-            self._settle(approval)
+            self._settling.settle(approval)
         elif await self.replica.take(run_lease(approval_id)) is not None:
             if approval is not None and approval.state.final:
                 await self._report(approval)
@@ -408,7 +324,7 @@ class ApprovalDesk:
 
     def runs(self, approval_id: str) -> bool:
         """Whether this process carries it out."""
-        return approval_id in self._running
+        return self._runs.has(approval_id)
 
     async def sweep(self) -> None:
         """Expire what is due, settle runs that lost their task, look again at unknown outcomes."""
@@ -421,14 +337,14 @@ class ApprovalDesk:
             else:
                 await self.register.note_shown(approval)  # a card that was late, or a process that ended in between
         for approval in await self.store.approvals.in_state(ApprovalState.APPROVED):
-            self._start(approval)
+            self._runs.start(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.EXECUTING):
-            self._settle(approval)
+            self._settling.settle(approval)
         for approval in await self.store.approvals.in_state(ApprovalState.UNKNOWN):
-            await self._look_again(approval)
-        for approval_id in tuple(self._unreported - self._running.keys()):
+            await self._settling.look_again(approval)
+        for approval_id in self._runs.unreported():
             await self.adopt(approval_id)
-            self._unreported.discard(approval_id)
+            self._runs.reported(approval_id)
         await self.check_standing()
 
     async def check_standing(self) -> None:
@@ -446,46 +362,10 @@ class ApprovalDesk:
             return  # a click was faster
         await self._after(expired)
 
-    def _settle(self, approval: Approval) -> None:
-        """Begin to settle it beside everything else: a host may take its time to answer."""
-        if approval.id in self._running or approval.id in self._settling:
-            return
-        task = asyncio.create_task(guarded("reconcile", self._reconcile(approval)), name=f"settle {approval.id}")
-        self._settling[approval.id] = task
-        task.add_done_callback(lambda _: self._settling.pop(approval.id, None))
-
-    async def _reconcile(self, approval: Approval) -> None:
-        """Settle it, unless a living replica is at work on it."""
-        lease = await self.replica.take(run_lease(approval.id))
-        if lease is None:
-            return
-        try:
-            final = await self.executor.reconcile(approval, look=lease.attempts <= _MAX_LOOKS)
-            if final is not approval:
-                log.info("execution.reconciled", approval_id=final.id, state=final.state)
-                await self._after(final)
-        except Conflict:
-            return
-        finally:
-            await self.replica.drop(lease.name)
-
-    async def _look_again(self, approval: Approval) -> None:
-        if self.clock.now() - approval.expires_at > _RECONCILE_FOR:
-            return
-        last = self._looked_at.get(approval.id)
-        if last is not None and self.clock.monotonic() - last < _RECONCILE_EVERY_S:
-            return
-        self._looked_at[approval.id] = self.clock.monotonic()
-        self._settle(approval)
-
     async def drain(self, timeout_s: float) -> None:
         """Wait for running actions to end, without beginning more hosts; what does not end is settled at next start."""
-        for look in self._settling.values():
-            look.cancel()
-        for control in self._controls.values():
-            control.leave()
-        if self._running:
-            await asyncio.wait(list(self._running.values()), timeout=timeout_s)
+        self._settling.cancel()
+        await self._runs.drain(timeout_s)
 
 
 def _asked(approval: Approval, decision: Decision) -> dict[str, Json]:
