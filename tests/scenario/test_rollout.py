@@ -136,7 +136,7 @@ async def test_stopped_by_who_may_only_ask(house):
     await until(lambda: states(house).get("web-3") == "running")
     assert "You are not among the approvers" in await press(house, CAROL, "halt")
     assert "being stopped" in await press(house, ERIN, "halt")
-    assert card(house).order.verb is OrderVerb.HALT
+    await until(lambda: card(house).order is not None and card(house).order.verb is OrderVerb.HALT)
     assert "being stopped already, as <@UERIN>" in await press(house, BOB, "halt")
     gate.set()
     await house.quiet()
