@@ -125,6 +125,8 @@ class WholeBot:
         self._config = folder / f"{name}.yaml"
         self._pipes = folder / f"{name}.stderr"
         self._lives = 0
+        # Where in the log the last life begins.
+        self._born = 0
         self._process: subprocess.Popen[str] | Forked | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, object]] = []
@@ -142,6 +144,7 @@ class WholeBot:
     def start(self, failpoint: str = "", *, wait: bool = True) -> None:
         """Start a process and wait until it takes events; with a failpoint it may die before (see `failpoints`)."""
         self._lives += 1
+        self._born = len(self.log)
         self._ready.clear()
         bench = self._workbench.bench
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "SLACK_"))}
@@ -155,11 +158,18 @@ class WholeBot:
             environment["OPENAI_BASE_URL"] = self._model_url
         if failpoint:
             environment["OPSBOT_FAILPOINT"] = failpoint
-        environment |= self.environment
+        environment |= {"PYTHONFAULTHANDLER": "1"} | self.environment
         self._launch(environment)
         if wait and not self._wait_ready() and not failpoint:
-            self.kill()
-            raise AssertionError(f"the bot did not get ready: {self.log[-5:]}")
+            if self.alive:
+                self.signal(signal.SIGABRT)  # it writes down where it stands (faulthandler), and ends
+                self.wait(30)
+                time.sleep(0.5)  # its last words
+            raise AssertionError(f"the bot did not get ready: {self._words()}")
+
+    def _words(self) -> str:
+        """What this life has written, the last lines of it."""
+        return "\n".join(str(line) for line in self.log[self._born :][-60:])
 
     def _launch(self, environment: dict[str, str]) -> None:
         argv = ["run", "--config", str(self._config)]

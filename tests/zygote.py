@@ -5,6 +5,7 @@ Run as `python -m tests.zygote`. Each line on stdin is a request, answered by a 
 Whatever is forked is a whole bot, started by the command line's own `main`; only its imports are not its own.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -105,6 +106,7 @@ def _become(request: dict[str, object]) -> None:
     errors = os.open(str(request["stderr"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number, descriptor in enumerate((nothing, nothing, errors)):
         os.dup2(descriptor, number)
+    faulthandler.enable()
     importlib.import_module("tests.failpoints").arm(os.environ.pop("OPSBOT_FAILPOINT", ""))
 
 

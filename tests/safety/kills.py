@@ -4,13 +4,20 @@ import asyncio
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from opsbot.workbench import Channel, World
 from tests.ledger import FINAL, Entry, Ledger
-from tests.workbench_fixture import RunningWorkbench
+from tests.workbench_fixture import MANIFEST, Limits, RunningWorkbench, running_workbench
 
-OPS = "C0OPS"
+# A channel for each host: Slack takes one message a second in a channel, so in one alone all would wait for that.
+_CHANNELS = tuple(f"C0OPS{number}" for number in range(8))
+_MEMBERS = World().channels[0].members
+_WORKSPACE = replace(World(), channels=tuple(Channel(channel, channel.lower(), _MEMBERS) for channel in _CHANNELS))
+# Slack waits three seconds for an acknowledgement, then shows an error to whoever clicked.
+_LIMITS = Limits(ack_timeout_s=3.0)
 # People may ask and approve as often as they like here.
 UNLIMITED = """
 limits:
@@ -23,6 +30,11 @@ limits:
   messages_per_minute_per_person: 100000
 """
 _PATIENCE_S = 60.0
+
+
+def busy_workbench() -> AbstractAsyncContextManager[RunningWorkbench]:
+    """A Slack with many channels that waits as long as the real one."""
+    return running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=_LIMITS, world=_WORKSPACE)
 
 
 class Services(Protocol):
@@ -138,7 +150,7 @@ class People:
         known = len(await self._entries(host))
         while True:
             text = f"/ops restart {self.services.unit(number)} {host} because of the kills"
-            if not await self._does(self.workbench.person("alice").command(OPS, text)):
+            if not await self._does(self.workbench.person("alice").command(_CHANNELS[number % len(_CHANNELS)], text)):
                 continue
             found = await self._appears(host, known)
             if found is not None:

@@ -1,7 +1,6 @@
 """`kill -9` at random, again and again, while people ask, approve, and real services are restarted."""
 
 import asyncio
-import json
 import random
 import time
 from pathlib import Path
@@ -9,17 +8,14 @@ from pathlib import Path
 from opsbot.replica import MAX_ATTEMPTS
 from tests.ledger import Ledger
 from tests.safety.figures import Figures
-from tests.safety.kills import UNLIMITED, People
+from tests.safety.kills import UNLIMITED, People, busy_workbench
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
-from tests.workbench_fixture import MANIFEST, Limits, running_workbench
 from tests.zygote import Zygote
 
 HOSTS = 6
 # An interrupted restart is looked at for some seconds, so some lives must be longer than others.
 LEAST_MEAN_LIFE_S = 2.0
-# Slack waits three seconds for an acknowledgement, then shows an error to whoever clicked.
-LIMITS = Limits(ack_timeout_s=3.0)
 
 
 async def kill_on(bot: WholeBot, people: People, kills: int, chance: random.Random) -> float:
@@ -56,7 +52,7 @@ async def _survive(
     figures: Figures,
     store_url: str,
 ) -> None:
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as workbench:
+    async with busy_workbench() as workbench:
         bot = WholeBot(folder, workbench, UNLIMITED + services.hosts, store_url=store_url, zygote=zygote)
         await asyncio.to_thread(bot.start)
         ledger = Ledger(bot.store_url)

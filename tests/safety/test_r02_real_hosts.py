@@ -1,7 +1,6 @@
 """R02: `kill -9` at random while people have real systemd units on real hosts restarted over SSH."""
 
 import asyncio
-import json
 import random
 from collections.abc import Callable
 
@@ -10,10 +9,9 @@ import pytest
 from opsbot.domain import Host
 from tests.fleet.test_fleet_main_job import hosts_section
 from tests.ledger import Ledger
-from tests.safety.kills import UNLIMITED, People
-from tests.safety.random_kills import LIMITS, kill_on
+from tests.safety.kills import UNLIMITED, People, busy_workbench
+from tests.safety.random_kills import kill_on
 from tests.whole_bot import WholeBot
-from tests.workbench_fixture import MANIFEST, running_workbench
 
 pytestmark = [pytest.mark.timed, pytest.mark.fleet, pytest.mark.timeout(2400)]
 
@@ -57,7 +55,7 @@ async def test_nothing_is_doubled_and_what_was_unknown_is_known_once_the_hosts_w
     kills = scale(6, 100)
     units = RealUnits(fleet_hosts, as_root)
     settings = UNLIMITED + hosts_section(fleet_hosts)
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as workbench:
+    async with busy_workbench() as workbench:
         bot = WholeBot(tmp_path, workbench, settings, zygote=zygote)
         await asyncio.to_thread(bot.start)
         ledger = Ledger(bot.store_url)

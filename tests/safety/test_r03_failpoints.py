@@ -11,15 +11,13 @@ import time
 import pytest
 
 from tests.ledger import Ledger
-from tests.safety.kills import UNLIMITED, People
+from tests.safety.kills import UNLIMITED, People, busy_workbench
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
-from tests.workbench_fixture import MANIFEST, Limits, running_workbench
 from tests.zygote import Zygote
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(1800)]
 
-LIMITS = Limits(ack_timeout_s=3.0)
 
 # What is allowed to have become of the request: it ran (once), or it is said that it did not.
 PLACES = {
@@ -68,7 +66,7 @@ async def one_death(folder, zygote: Zygote, place: str, store_url: str) -> tuple
     """
     services = SlowServices(folder, 1, stop_s=0.1)
     try:
-        async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as workbench:
+        async with busy_workbench() as workbench:
             bot = WholeBot(folder, workbench, UNLIMITED + services.hosts, store_url=store_url, zygote=zygote)
             await asyncio.to_thread(bot.start, place)
             ledger = Ledger(bot.store_url)
@@ -130,7 +128,7 @@ async def test_dying_at_any_place_is_settled_once_and_never_run_again(
 
 async def test_a_host_that_cannot_be_asked_makes_the_outcome_unknown_and_says_so(tmp_path, zygote, figures) -> None:
     services = SlowServices(tmp_path, 1, stop_s=0.1)
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as workbench:
+    async with busy_workbench() as workbench:
         bot = WholeBot(tmp_path, workbench, UNLIMITED + services.hosts, zygote=zygote)
         await asyncio.to_thread(bot.start, "after host.act:1")
         ledger = Ledger(bot.store_url)

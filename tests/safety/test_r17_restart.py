@@ -1,7 +1,6 @@
 """R17: ended by SIGTERM under load, again and again: within 20 s, with nothing half-done that is not written down."""
 
 import asyncio
-import json
 import random
 import signal
 import time
@@ -12,10 +11,9 @@ import pytest
 from tests.ledger import Entry, Ledger
 from tests.notify_socket import NotifySocket
 from tests.ports import reserved_port
-from tests.safety.kills import UNLIMITED, People
+from tests.safety.kills import UNLIMITED, People, busy_workbench
 from tests.slow_services import SlowServices
 from tests.whole_bot import WholeBot
-from tests.workbench_fixture import MANIFEST, Limits, running_workbench
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -23,7 +21,6 @@ HOSTS = 6
 ENDS_WITHIN_S = 20.0
 MEAN_LIFE_S = 2.0
 WATCHDOG_S = 3.0
-LIMITS = Limits(ack_timeout_s=3.0)
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def systemd(tmp_path):
 
 @pytest.fixture
 async def workbench():
-    async with running_workbench(manifest=json.loads(MANIFEST.read_text()), limits=LIMITS) as running:
+    async with busy_workbench() as running:
         yield running
 
 
