@@ -40,15 +40,51 @@ _HOST = """
   {host}:
     connection: local
     service_manager: supervisord
-    service_command: ["{python}", "{folder}/ctl.py"]
+    service_command: ["{python}", "-S", "-E", "{folder}/ctl.py"]
     units: [{unit}]
 """
-# As `supervisorctl`, without looking for plug-ins in every installed package: a third of its time.
+# supervisorctl takes most of its time to start, so one that has started is forked for each call.
+_CTL_SERVER = """
+import json, os, signal, socket, sys
+import supervisor.xmlrpc
+from supervisor import supervisorctl
+
+def answer(connection):
+    words, descriptors, _, _ = socket.recv_fds(connection, 65536, 2)
+    for number, descriptor in enumerate(descriptors, 1):
+        os.dup2(descriptor, number)
+    sys.argv = ["supervisorctl", "-c", "{folder}/supervisord.conf", *json.loads(words)]
+    code = 1
+    try:
+        supervisorctl.main()
+        code = 0
+    except SystemExit as left:
+        code = int(left.code or 0)
+    finally:
+        sys.stdout.flush()
+        connection.sendall(bytes([code]))
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+door = socket.socket(socket.AF_UNIX)
+door.bind("{folder}/ctl.new")
+door.listen(64)
+os.rename("{folder}/ctl.new", "{folder}/ctl")
+while True:
+    connection, _ = door.accept()
+    if os.fork() == 0:
+        try:
+            answer(connection)
+        finally:
+            os._exit(0)
+    connection.close()
+"""
 _CTL = """
-import sys
-sys.argv[1:1] = ["-c", "{folder}/supervisord.conf"]
-from supervisor.supervisorctl import main
-main()
+import json, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("{folder}/ctl")
+socket.send_fds(connection, [json.dumps(sys.argv[1:]).encode()], [1, 2])
+code = connection.recv(1)
+sys.exit(code[0] if code else 1)
 """
 
 
@@ -61,12 +97,14 @@ class SlowServices:
         self._name = name
         (folder / "service.py").write_text(_SERVICE.format(stop_s=stop_s))
         (folder / "ctl.py").write_text(_CTL.format(folder=folder))
+        (folder / "ctl_server.py").write_text(_CTL_SERVER.format(folder=folder))
         config = folder / "supervisord.conf"
         common = {"folder": folder, "python": sys.executable}
         programs = "".join(_PROGRAM.format(unit=f"svc-{n}", **common) for n in self.numbers)
         config.write_text(_SUPERVISORD.format(**common) + programs)
         command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._ctl = subprocess.Popen([sys.executable, str(folder / "ctl_server.py")])
         self._wait_until_up()
 
     @property
@@ -100,12 +138,14 @@ class SlowServices:
 
     def stop(self) -> None:
         """End supervisord, which ends its services."""
+        self._ctl.terminate()
         self._process.terminate()
         self._process.wait(90)
+        self._ctl.wait(30)
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 60
-        while not all(self.starts(n) for n in self.numbers):
+        while not (all(self.starts(n) for n in self.numbers) and (self.folder / "ctl").exists()):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError("supervisord did not start its services")
             time.sleep(0.02)

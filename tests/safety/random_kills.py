@@ -24,7 +24,7 @@ async def kill_on(bot: WholeBot, people: People, kills: int, chance: random.Rand
     The first requests are left in peace: a machine on which they take long is given longer lives, so that most kills
     hit something that is going on, and not the start. Returns the mean life in seconds.
     """
-    mean_life_s = max(LEAST_MEAN_LIFE_S, await people.first_round_s())
+    mean_life_s = max(LEAST_MEAN_LIFE_S, await people.first_round_s() / 2)
     for _ in range(kills):
         await asyncio.sleep(0.05 + chance.expovariate(1 / mean_life_s))
         bot.kill()
