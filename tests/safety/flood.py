@@ -17,9 +17,9 @@ from opsbot.adapters.clock import SystemClock
 from opsbot.adapters.slack.entrance import HttpEntrance
 from opsbot.adapters.slack.incoming import Home
 from opsbot.adapters.slack.listeners import Acceptance, build_app
-from opsbot.domain import Card, Host, IncomingCommand, UserMessage
+from opsbot.domain import Card, Host, IncomingCommand, Usage, UserMessage
 from opsbot.pace import Pace
-from opsbot.ports import Done, Store, TextDelta, Usage
+from opsbot.ports import Done, Store, TextDelta
 from tests.fake_machines import FakeMachines
 from tests.scenario.house import ALICE, CHANNEL, House, World
 from tests.slack_bot import SECRET
