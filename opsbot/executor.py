@@ -51,6 +51,7 @@ _VERIFY_TIMEOUT_S = 90.0
 _INTENT_MAX_S = 4.0
 
 _NOT_LOOKED = (Result.UNKNOWN, "opsbot ended each time it looked, so it looks no more: see for yourself.")
+_OVERTAKEN = "Request {} acted on the same there since, so what became of this one cannot be told any more."
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class Executor:
             if name in known:
                 outcomes.append(known[name])
             elif name in started:
-                outcomes.append(await self._look(approval, name) if look else HostOutcome(name, *_NOT_LOOKED))
+                outcomes.append(await self._settled(approval, name, look=look))
         note = "opsbot was interrupted during this action and looked at the host afterwards; nothing was run twice."
         if not outcomes:
             note = "opsbot was interrupted before the command was sent; nothing was run. Ask again."
@@ -162,6 +163,12 @@ class Executor:
         if final.state is approval.state and final.outcomes == approval.outcomes:
             return approval
         return await self.save(final, approval, "execution.reconciled", ended=outcomes, note=note)
+
+    async def _settled(self, approval: Approval, name: str, *, look: bool) -> HostOutcome:
+        overtaking = await self._store.operations.overtaken(approval.id, name)
+        if overtaking is not None:
+            return HostOutcome(name, Result.UNKNOWN, _OVERTAKEN.format(overtaking))
+        return await self._look(approval, name) if look else HostOutcome(name, *_NOT_LOOKED)
 
     async def _look(self, approval: Approval, name: str) -> HostOutcome:
         try:

@@ -395,6 +395,16 @@ class MemoryOperations:
         await self.outage.step()
         return frozenset(host for known, host in self.rows if known == approval_id)
 
+    async def overtaken(self, approval_id: str, host: str) -> str | None:
+        await self.outage.step()
+        mine = self.rows.get((approval_id, host))
+        for (other, there), row in sorted(self.rows.items(), key=lambda item: item[1].moment.at):
+            acted = other != approval_id and there == host and self.approvals.ends[other, there] != "not_done"
+            since = acted and mine is not None and row.moment.at >= mine.moment.at
+            if since and overlap(mine.targets, row.targets):
+                return other
+        return None
+
     async def effects(self, now: Moment) -> tuple[Effect, ...]:
         await self.outage.step()
         return self._effects(now)

@@ -75,6 +75,13 @@ class Operations(Protocol):
         """Hosts of this approval whose command was or may have been sent."""
         ...
 
+    async def overtaken(self, approval_id: str, host: str) -> str | None:
+        """Return the first request that acted on the same of this host since this one did, or None.
+
+        What such a one changed cannot be told from what this one did.
+        """
+        ...
+
     async def effects(self, now: Moment) -> tuple[Effect, ...]:
         """The effects of the last hour, those under way included, those left out that changed nothing."""
         ...

@@ -49,6 +49,46 @@ async def test_other_targets_and_other_hosts_are_free(store: Store, host: str, t
     assert await store.operations.claim(operation(second, host, *targets), entry("claimed"), caps=CAPS)
 
 
+@pytest.mark.parametrize(
+    ("host", "targets", "overtaken"),
+    [
+        ("web-1", ("web.service",), True),
+        ("web-1", ("other.service", "web.service"), True),
+        ("web-1", ("other.service",), False),
+        ("web-2", ("web.service",), False),
+    ],
+)
+async def test_who_acts_on_the_same_since_is_named(
+    store: Store, host: str, targets: tuple[str, ...], overtaken: bool
+) -> None:
+    first, second = await two(store)
+    assert await store.operations.claim(operation(first), entry("claimed"), caps=CAPS)
+    first = await ends(store, first, closing(result=Result.UNKNOWN))
+    assert await store.operations.overtaken(first.id, "web-1") is None
+    after = operation(second, host, *targets, at=later(5))
+    assert await store.operations.claim(after, entry("claimed"), caps=CAPS)
+    assert await store.operations.overtaken(first.id, "web-1") == (second.id if overtaken else None)
+    assert await store.operations.overtaken(second.id, host) is None
+    await ends(store, second, closing(host))
+    assert await store.operations.overtaken(first.id, "web-1") == (second.id if overtaken else None)
+
+
+async def test_who_changed_nothing_overtakes_nobody_and_the_whole_host_is_everything_there(store: Store) -> None:
+    first, second = await two(store)
+    third = await store.approvals.add(executing("THIRD"), entry("requested"))
+    for made, at, targets, result in (
+        (first, NOON, ("web.service",), Result.UNKNOWN),
+        (second, later(5), ("web.service",), Result.NOT_DONE),
+        (third, later(9), (), Result.DONE),
+    ):
+        assert await store.operations.overtaken(first.id, "web-1") is None
+        acting = replace(operation(made, at=at), targets=targets)
+        assert await store.operations.claim(acting, entry("claimed"), caps=CAPS)
+        await ends(store, made, closing(result=result))
+    assert await store.operations.overtaken(first.id, "web-1") == third.id
+    assert await store.operations.overtaken("NOBODY", "web-1") is None
+
+
 @pytest.mark.parametrize("whole_first", [True, False])
 async def test_an_action_on_the_whole_host_is_alone_there(store: Store, whole_first: bool) -> None:
     first, second = await two(store)

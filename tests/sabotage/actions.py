@@ -115,6 +115,13 @@ ACTIONS: tuple[Sabotage, ...] = (
         APPROVALS,
     ),
     _one(
+        "executor: what another request did since is taken for one's own",
+        "executor.py",
+        "        if overtaking is not None:\n",
+        "        if False:\n",
+        "tests/unit/test_executor_reconcile.py",
+    ),
+    _one(
         "executor: a target that changed is acted on",
         "scrutiny.py",
         "            if changed:\n",

@@ -8,7 +8,7 @@ from tests.safety.random_kills import LEAST_MEAN_LIFE_S, judge, story
 
 pytestmark = [pytest.mark.timed, pytest.mark.kill, pytest.mark.timeout(2400)]
 
-BOTS = 2
+BOTS = 4
 
 
 async def test_nothing_is_doubled_and_nothing_vanishes(tmp_path, zygote, figures, scale) -> None:

@@ -100,6 +100,23 @@ async def test_looking_again_and_finding_the_same_writes_nothing(executor, catal
     assert (await executor.reconcile(once)).state is ApprovalState.DONE
 
 
+async def test_what_another_request_did_since_is_never_taken_for_its_own(executor, catalogue, script):
+    script.verify = raising(HostUnreachable("No way."))
+    once = await executor.reconcile(await interrupted(executor, catalogue, "a", "b"))
+    assert once.state is ApprovalState.UNKNOWN
+    script.verify = lambda: HostOutcome("", Result.DONE, "It is up.")
+    another = replace(once, id="ANOTHER", state=ApprovalState.EXECUTING, outcomes=())
+    executor._store.approvals.stored[another.id] = another
+    later = Operation(another, "a", (), executor._clock.moment(), "x")
+    assert await executor._store.operations.claim(later, entry(), caps=Caps())
+    final = await executor.reconcile(once)
+    said = f"Request {another.id} acted on the same there since, so what became of this one cannot be told any more."
+    assert final.outcomes == (HostOutcome("a", Result.UNKNOWN, said), HostOutcome("b", Result.DONE, "It is up."))
+    assert final.state is ApprovalState.UNKNOWN
+    assert [host for host, _, _ in script.given["verify"]] == ["a", "b", "b"]
+    assert await executor.reconcile(final) is final
+
+
 async def test_a_host_that_left_cannot_be_looked_at_any_more(executor, catalogue):
     approval = await interrupted(executor, catalogue, "a", "b")
     executor.scrutiny.catalogue = Catalogue(catalogue.registry, Inventory({"b": HOSTS["b"]}, {}))

@@ -55,6 +55,19 @@ class OperationRows:
             if overlap(operation.targets, json.loads(str(row["targets"]))):
                 raise taken(operation.host, str(row["approval_id"]))
 
+    def overtaken(self, connection: Connection, approval_id: str, host: str) -> str | None:
+        """Return the first request that acted on the same of the host since this one did.
+
+        One noted at the same time counts: when the clock was behind, the journal's time stood still.
+        """
+        for mine in self._read(connection, _all.where(_rows.approval_id == approval_id, _rows.host == host)):
+            since = (_rows.approval_id != approval_id) & (_rows.claimed_at >= str(mine["claimed_at"]))
+            others = _all.where(_rows.host == host, since, _rows.result != str(Result.NOT_DONE))
+            for row in self._read(connection, others.order_by(_rows.claimed_at)):
+                if overlap(json.loads(str(mine["targets"])), json.loads(str(row["targets"]))):
+                    return str(row["approval_id"])
+        return None
+
     def close(self, connection: Connection, approval_id: str, closing: Closing) -> bool:
         """End the operation if it is open; tell whether it was."""
         here = (_rows.approval_id == approval_id) & (_rows.host == closing.host)

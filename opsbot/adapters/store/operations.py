@@ -81,6 +81,10 @@ class SqlOperations:
 
         return await self._database.read(work)
 
+    async def overtaken(self, approval_id: str, host: str) -> str | None:
+        """Return the first request that acted on the same of this host since. Raises StoreError if a row was edited."""
+        return await self._database.read(lambda connection: self._rows.overtaken(connection, approval_id, host))
+
     async def effects(self, now: Moment) -> tuple[Effect, ...]:
         """Return the effects of the last hour."""
         return await self._database.read(lambda connection: self._rows.effects(connection, now))
