@@ -28,8 +28,9 @@ from opsbot.stopping import Stopping
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 5.0
-# The end takes 20 s at most: 2 to accept and 2 to post what was begun (Slack adapter), these, 2 for the last anchor.
-_DRAIN_S = 12.0
+# The end takes 20 s at most: 2 to accept and 2 to post what was begun (Slack adapter), these, the last writes
+# once for figures and once to leave, 2 for the last anchor.
+_DRAIN_S = 10.0
 _LAST_WRITE_S = 2.0
 _POSTPONE_MAX_S = 300.0
 _UPKEEP_EVERY = timedelta(seconds=30)
@@ -120,17 +121,13 @@ class Life:
         self.organs.executor.close()
         if self._living is not None:
             self._living.cancel()
-        await guarded("end", self._last_writes())
+        await guarded("end", _if_quick(self._last_figures(), "figures"))
+        # Else the others, and the next start, would wait until this one has been silent for long.
+        await guarded("end", _if_quick(self.organs.replica.leave(), "leave"))
 
-    async def _last_writes(self) -> None:
-        """Write what was measured last, and leave in good order, if that is quick."""
-        try:
-            async with asyncio.timeout(_LAST_WRITE_S):
-                await self.organs.meter.flush()
-                await self.organs.recorder.write(everything=True)
-                await self.organs.replica.leave()
-        except TimeoutError:
-            log.warning("end.unwritten")
+    async def _last_figures(self) -> None:
+        await self.organs.meter.flush()
+        await self.organs.recorder.write(everything=True)
 
     async def _live(self) -> None:
         """Show life. Once the others have given this replica up, it drops everything: that is theirs now."""
@@ -181,3 +178,12 @@ class Life:
             idle = not self.organs.dialogue.runs(place)
             if idle and await self.organs.replica.take(turn_lease(place.key)) is not None:
                 self.background.begin_guarded("wake", self.organs.dialogue.wake(place, recovering=True))
+
+
+async def _if_quick(write: Awaitable[None], what: str) -> None:
+    """Write something last, unless that takes long."""
+    try:
+        async with asyncio.timeout(_LAST_WRITE_S):
+            await write
+    except TimeoutError:
+        log.warning("end.unwritten", what=what)

@@ -64,6 +64,21 @@ async def test_an_order_pressed_at_the_other_replica_counts_where_the_action_run
     await end(one, other)
 
 
+async def test_who_ends_in_order_leaves_though_its_last_figures_cannot_be_written(world, monkeypatch) -> None:
+    one, other = await two(world)
+
+    async def never(**_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(one.service._life.organs.recorder, "write", never)
+    monkeypatch.setattr("opsbot.life._LAST_WRITE_S", 0.05)
+    living = world.store.leases.register.beats
+    before = len(living)
+    await one.stop()
+    assert len(living) == before - 1
+    await end(other)
+
+
 def _asks(house: House):
     return IncomingCommand(CHANNEL, ALICE, f"restart nginx {' '.join(WEBS)} because of it", reply_to="https://reply")
 
