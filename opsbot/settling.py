@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 _RECONCILE_FOR = timedelta(hours=1)
 _RECONCILE_EVERY_S = 30.0
 # Of looks that ended with opsbot itself, so many in a row are enough: it is unknown then, and looked at less often.
-_MAX_LOOKS = 10
+_MAX_LOOKS = 20
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from tests.zygote import Zygote
 
 # Hosts of each bot: the people of one bot are no more than a small team.
 HOSTS = 3
-# An interrupted restart is looked at for some seconds, so many lives must be longer than that: what ended opsbot ten
-# times in a row is left to people, as unknown.
+# An interrupted restart is looked at for some seconds, so many lives must be longer than that: what ended opsbot
+# twenty times in a row is left to people, as unknown.
 LEAST_MEAN_LIFE_S = 4.0
 
 
