@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from opsbot import audit
 from opsbot.adapters.store import SqlStore, has_audit, noted_head, open_store, postgres, read_audit
@@ -116,6 +116,31 @@ async def test_keys_in_any_order_never_deadlock(replicas: tuple[SqlStore, SqlSto
             *(replicas[i % 2].inbox.accept(keys[i:] + keys[:i], event(), NOON) for i in range(4))
         )
         assert Counter(item is not None for item in accepted) == {False: 3, True: 1}
+
+
+async def test_leaving_never_deadlocks_with_work_that_is_ending(
+    replicas: tuple[SqlStore, SqlStore], postgres_url: str
+) -> None:
+    """Whoever works locks the replica, then a lease; whoever leaves does so in the same order."""
+    one, _ = replicas
+    await one.replicas.join()
+    me = (await one.replicas.beat()).me
+    await one.leases.take("turn:a")
+    engine = postgres_engine(postgres_url)
+    with engine.connect() as working, engine.connect() as watching:
+        working.execute(text("SELECT 1 FROM replicas WHERE id = :me FOR KEY SHARE"), {"me": me})
+        leaving = asyncio.create_task(one.replicas.leave())
+        async with asyncio.timeout(20):
+            waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            while not watching.execute(waits).scalar():
+                await asyncio.sleep(0.01)
+                watching.rollback()
+        assert working.execute(text("SELECT holder FROM leases WHERE name = 'turn:a' FOR UPDATE")).scalar() == me
+        working.commit()
+        await leaving
+        assert working.execute(text("SELECT count(*) FROM replicas WHERE id = :me"), {"me": me}).scalar() == 0
+        assert working.execute(text("SELECT holder FROM leases")).scalar() == ""
+    engine.dispose()
 
 
 async def test_readers_see_whole_conversations_while_another_replica_appends(

@@ -153,6 +153,8 @@ class SqlReplicas:
 
         def work(connection: Connection) -> None:
             mine = _leases.holder == self._me.replica
+            # Whoever writes locks the replica first and a lease after it; in another order they would deadlock.
+            connection.execute(select(_replicas.id).where(_replicas.id == self._me.replica).with_for_update())
             connection.execute(update(schema.leases).where(mine).values(holder="", handed=False))
             connection.execute(delete(schema.replicas).where(_replicas.id == self._me.replica))
 
