@@ -168,6 +168,10 @@ class People:
         host = self.services.host(number)
         known = len(await self._entries(host))
         while True:
+            # Asked again after an error, and the first words arrived all the same, late: it waits for a decision.
+            late = [entry for entry in await self._entries(host) if entry.state == "pending"]
+            if late:
+                return late[-1]
             text = f"/ops restart {self.services.unit(number)} {host} because of the kills"
             if not await self._does(self.workbench.person("alice").command(_CHANNELS[number % len(_CHANNELS)], text)):
                 continue
